@@ -1,0 +1,81 @@
+// Package agents has the agents, one file each, and the runner, which does for every agent what no agent should write: topics,
+// polls, filters, commands, results, status. An agent is hardware and conversion, nothing else.
+package agents
+
+import (
+	"context"
+	"log/slog"
+
+	"rollcall/gpio"
+	"rollcall/reports"
+)
+
+// Agent is a service's hardware. The runner calls the methods of one agent one at a time, from one goroutine, except Describe
+// and Events.
+type Agent interface {
+	// Describe returns the service's points. It does no I/O, is safe to call at any time and says the same until Setup has
+	// changed it. Name, Inputs, Outputs and Control are filled in by the runner.
+	Describe() reports.Service
+	// Close leaves the hardware safe. It may be called twice.
+	Close() error
+}
+
+// Sampler is an agent with points that can be read.
+type Sampler interface {
+	// Sample reads the point. It returns when ctx ends. Time may be zero: the runner fills it in.
+	Sample(ctx context.Context, path string) (reports.Reading, error)
+}
+
+// BatchSampler is a Sampler that reads many points as cheaply as one, such as all of /proc/meminfo.
+type BatchSampler interface {
+	Sampler
+	// SampleAll reads the points. What can't be read is missing from the readings and named in the error (errors.Join).
+	SampleAll(ctx context.Context, paths []string) ([]reports.Reading, error)
+}
+
+// Actuator is an agent with points that can be set, or that knows control verbs.
+type Actuator interface {
+	// Apply carries out a set (c.Value is checked and of the point's type) or a control (c.Value is the block as []byte) and
+	// returns what is read back. A control that concerns no single point returns a Reading without Path.
+	Apply(ctx context.Context, c reports.Command) (reports.Reading, error)
+}
+
+// Notifier is an agent whose points change by themselves.
+type Notifier interface {
+	// Events returns the channel of readings, always the same one; it is closed by Close.
+	Events() <-chan reports.Reading
+}
+
+// Setupper is an agent that can be set up while it runs.
+type Setupper interface {
+	// Setup checks the whole document, then applies all of it or nothing, then saves it. Describe may differ afterwards.
+	Setup(ctx context.Context, doc []byte) error
+	// CurrentSetup returns the document that would make the present set-up.
+	CurrentSetup() ([]byte, error)
+}
+
+// Options are the options of one kind of agent: a pointer to its own struct with yaml and doc tags, decoded strictly by
+// config over the defaults.
+type Options interface {
+	// Validate checks what the types can't; its errors are made with config.At.
+	Validate() error
+}
+
+// Deps is what an agent gets from outside.
+type Deps struct {
+	Service  string // the agent's name in the configuration
+	StateDir string // where set-ups are saved
+	Root     string // prefix of /proc and /sys, "" but in tests
+	Log      *slog.Logger
+	// OpenChip opens a GPIO chip; nil means gpio.Open, and the in-memory chip for "sim".
+	OpenChip func(name string) (gpio.Chip, error)
+}
+
+// Factory makes agents of one kind.
+type Factory struct {
+	Name     string
+	Doc      string         // one sentence: what it is for
+	Example  string         // options in YAML that start it without hardware where that can be
+	Defaults func() Options // a new struct of options with their defaults
+	New      func(Options, Deps) (Agent, error)
+}

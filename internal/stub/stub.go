@@ -1,0 +1,3 @@
+package stub
+
+const TODO = "stub"

@@ -1,0 +1,212 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"unicode/utf8"
+)
+
+// ID is the id of a request or command as its JSON token: 1241 or "abc". It is echoed to the letter; "" means none.
+type ID string
+
+// MarshalJSON writes the token itself, or null.
+func (id ID) MarshalJSON() ([]byte, error) {
+	if id == "" {
+		return []byte("null"), nil
+	}
+	return []byte(id), nil
+}
+
+// MaxID is the length of the longest id accepted, in bytes of JSON.
+const MaxID = 64
+
+// UnmarshalJSON takes a number or a string of at most MaxID bytes; null means none.
+func (id *ID) UnmarshalJSON(b []byte) error {
+	b = bytes.TrimSpace(b)
+	switch {
+	case string(b) == "null":
+		*id = ""
+	case len(b) > MaxID:
+		return Errorf(CodeBadPayload, "id has %d bytes, at most %d are allowed", len(b), MaxID)
+	case len(b) > 0 && (b[0] == '"' || b[0] == '-' || (b[0] >= '0' && b[0] <= '9')):
+		*id = ID(b)
+	default:
+		return Errorf(CodeBadPayload, "id %.16q is neither a number nor a string", b)
+	}
+	return nil
+}
+
+// Command is one thing that a service is told, parsed.
+type Command struct {
+	ID    ID
+	Verb  string         // get, set, control or setup
+	Path  string         // the point, or a branch for get; "" for control and setup
+	Value any            // what set is to set; for control and setup the document as []byte
+	Args  map[string]any // further keys of a set's JSON object, such as "for"
+	Reply string         // a topic that the result goes to as well, or ""
+}
+
+// Result is the one answer to a command.
+type Result struct {
+	ID    ID     `json:"id"`
+	OK    bool   `json:"ok"`
+	Data  any    `json:"data,omitempty"`
+	Error string `json:"error,omitempty"`
+	Code  string `json:"code,omitempty"`
+	Verb  string `json:"verb,omitempty"`
+	Path  string `json:"path,omitempty"`
+}
+
+// Failed returns the result that refuses c because of err.
+func Failed(c Command, err error) Result {
+	return Result{ID: c.ID, Error: err.Error(), Code: CodeOf(err), Verb: c.Verb, Path: c.Path}
+}
+
+// Done returns the result that says c was carried out, with what it returned.
+func Done(c Command, data any) Result {
+	return Result{ID: c.ID, OK: true, Data: data, Verb: c.Verb, Path: c.Path}
+}
+
+// ParseCommand makes a command of a verb, a path and a payload as they came in on a command topic (PROTOCOL.md §3). With an
+// error it returns what it could read, so that the refusal reaches the sender with its id and on its reply topic.
+//
+// A set takes a bare value or {"value":…,"id":…,"reply":…, further keys}; a get an empty payload or {"id":…,"reply":…};
+// control and setup take a document, or {"value":<document or its text>,"id":…,"reply":…}.
+func ParseCommand(verb, path string, payload []byte) (Command, error) {
+	c := Command{Verb: verb, Path: path}
+	if len(payload) > MaxPayload {
+		return c, Errorf(CodeTooLarge, "payload has %d bytes, at most %d are allowed", len(payload), MaxPayload)
+	}
+	if !utf8.Valid(payload) {
+		return c, Errorf(CodeBadPayload, "payload is not UTF-8")
+	}
+	payload = bytes.TrimSpace(payload)
+	fields, object := parseObject(payload)
+	if verb == "control" && object && fields["verb"] != nil {
+		if err := c.envelope(fields); err != nil {
+			return c, err
+		}
+		c.Value = payload // the service itself reads the block; id and reply are ours
+		return c, nil
+	}
+	_, hasValue := fields["value"]
+	switch {
+	case verb == "get" && len(payload) == 0:
+		return c, nil
+	case verb == "get" && !object:
+		return c, Errorf(CodeBadPayload, `get takes an empty payload or {"id":…,"reply":…}, not %.40q`, payload)
+	case verb != "get" && !(object && hasValue):
+		c.Value = payload
+		if verb == "set" {
+			c.Value = string(payload)
+		}
+		return c, nil
+	}
+	if err := c.envelope(fields); err != nil {
+		return c, err
+	}
+	raw := fields["value"]
+	delete(fields, "value")
+	delete(fields, "id")
+	delete(fields, "reply")
+	if raw == nil && verb == "get" {
+		return c, unknownKeys(fields)
+	}
+	v, err := decodeNumber(raw)
+	if err != nil {
+		return c, Errorf(CodeBadPayload, "value: %w", err)
+	}
+	if verb != "set" {
+		c.Value = []byte(raw)
+		if s, ok := v.(string); ok {
+			c.Value = []byte(s)
+		}
+		return c, unknownKeys(fields)
+	}
+	c.Value = v
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		if c.Args == nil {
+			c.Args = map[string]any{}
+		}
+		if c.Args[k], err = decodeNumber(fields[k]); err != nil {
+			return c, Errorf(CodeBadPayload, "%s: %w", k, err)
+		}
+	}
+	return c, nil
+}
+
+// envelope takes id and reply out of a JSON object.
+func (c *Command) envelope(fields map[string]json.RawMessage) error {
+	if raw := fields["id"]; raw != nil {
+		if err := c.ID.UnmarshalJSON(raw); err != nil {
+			return err
+		}
+	}
+	if raw := fields["reply"]; raw != nil {
+		var reply string
+		if err := json.Unmarshal(raw, &reply); err != nil {
+			return Errorf(CodeBadPayload, "reply %.40q is not a string", raw)
+		}
+		if err := ValidReply(reply); err != nil {
+			return err
+		}
+		c.Reply = reply
+	}
+	return nil
+}
+
+func unknownKeys(fields map[string]json.RawMessage) error {
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		return Errorf(CodeBadPayload, "unknown key %.40q; id, reply and value are known", k)
+	}
+	return nil
+}
+
+// parseObject reads a JSON object one level deep; ok is false if b is not one.
+func parseObject(b []byte) (fields map[string]json.RawMessage, ok bool) {
+	if len(b) == 0 || b[0] != '{' || Depth(b) > MaxDepth || json.Unmarshal(b, &fields) != nil {
+		return nil, false
+	}
+	return fields, true
+}
+
+// decodeNumber decodes one JSON value, keeping numbers as json.Number.
+func decodeNumber(raw []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one JSON value")
+	}
+	return v, nil
+}
+
+// MaxDepth is how deep JSON from outside may nest.
+const MaxDepth = 32
+
+// Depth returns how deep the brackets of b nest, strings left out; it never recurses.
+func Depth(b []byte) int {
+	depth, most, quoted := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			most = max(most, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return most
+}
