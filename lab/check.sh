@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# make check: everything that is said about the code without running it. $1 = the staticcheck command.
+set -euo pipefail
+step() { printf '== %s\n' "$*"; }
+
+step gofmt
+test -z "$(gofmt -l . | tee /dev/stderr)"
+step vet
+go vet ./...
+step staticcheck
+$1 -checks=all,-ST1000 ./...
+step layers
+go test -count=1 ./internal/layers
+step cross builds
+lab/cross.sh "-s -w" >/dev/null
+step go.mod is tidy
+cp go.mod go.sum "${TMPDIR:-/tmp}/"
+go mod tidy
+for f in go.mod go.sum; do cmp "$f" "${TMPDIR:-/tmp}/$f"; done
+step shell scripts parse
+for f in .ci/run lab/*.sh lab/uml/*.sh systemd/*.sh; do bash -n "$f"; done
+if command -v systemd-analyze >/dev/null; then
+	step systemd units
+	systemd/verify.sh
+else
+	step 'systemd units: not checked, systemd-analyze is missing (apt-get install systemd)'
+fi
