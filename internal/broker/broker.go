@@ -1,21 +1,33 @@
-// Package broker is the embedded MQTT broker: mochi with what it needs to be trusted (BROKERS.md §1.5). It is the one owner
-// of mochi and bbolt.
 package broker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"rollcall/internal/stub"
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+const (
+	defaultMaxClients = 10_000
+	maxPacketSize     = 128 << 10 // what every broker that we know accepts (BROKERS.md §2.4)
+	maxInflight       = 65_535    // M2: packet IDs are 16 bits, so this is all there can be
+	maxQueued         = 16 << 10  // M3: messages that wait to be written to one client
 )
 
 // Config says where the broker listens and what it lets whom do.
 type Config struct {
 	Listen []string // addresses such as 127.0.0.1:1883; port 0 takes a free one
 	Store  string   // file that retained messages survive a restart in; "" for none
-	// Allow decides about every publish (write) and every subscription filter and delivery (read). Nil denies everything.
+	// Allow decides about every publish and last will (write), and every subscription filter and delivery (read). For a
+	// subscription it is given the filter itself, wildcards and all; each delivery is checked again with its own topic. It
+	// is called from many goroutines and must not block. Nil denies everything.
 	Allow func(who Peer, topic string, write bool) bool
 	// Restore may change a retained message as it is read from Store at start; an empty payload removes it.
 	Restore func(topic string, payload []byte) []byte
@@ -27,32 +39,161 @@ type Config struct {
 // Peer is who is connected.
 type Peer struct {
 	ClientID string
-	Username string
+	Username string // as the client says: nothing has checked it
 	Addr     netip.AddrPort
 }
 
 // Loopback reports whether the peer is on this machine.
 func (p Peer) Loopback() bool { return p.Addr.Addr().Unmap().IsLoopback() }
 
-// Broker is the embedded broker.
-type Broker struct{ _ int }
+// Broker is the embedded broker. It is safe for concurrent use.
+type Broker struct {
+	config    Config
+	log       *slog.Logger
+	server    *mqtt.Server
+	inline    *mqtt.Client // publishes last wills
+	listeners []net.Listener
+	store     *store // nil: none
+	retained  *retained
+	sessions  sessions
+	refusals  *limiter // log lines about refused packets
+	faults    *limiter // log lines about other trouble of clients
 
-// New opens the store and the listeners, so that a taken port is an error here; connections are served by Run.
-func New(c Config) (*Broker, error) { panic(stub.TODO) }
+	mu      sync.Mutex
+	conns   map[*conn]struct{}
+	closed  bool
+	started bool
+	wg      sync.WaitGroup // accept loops and connections
+
+	recovered, denied, queueFull atomic.Int64
+}
+
+// New opens the store and the listeners, so that a taken port is an error here; connections are served by Run. A broker
+// that is not Run is to be Closed.
+func New(c Config) (*Broker, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.MaxClients < 0 {
+		return nil, fmt.Errorf("max clients %d: must be 0 (for %d) or more", c.MaxClients, defaultMaxClients)
+	}
+	if c.MaxClients == 0 {
+		c.MaxClients = defaultMaxClients
+	}
+	b := &Broker{
+		config:   c,
+		log:      c.Log,
+		conns:    map[*conn]struct{}{},
+		refusals: newLimiter(time.Minute),
+		faults:   newLimiter(time.Minute),
+	}
+	b.server = mqtt.New(&mqtt.Options{Capabilities: capabilities(c), Logger: slog.New(&mochiLog{to: c.Log.Handler(), limit: b.faults})})
+	b.inline = b.server.NewClient(nil, mqtt.LocalListener, mqtt.InlineClientId, true)
+	b.retained = newRetained(b.server, b.log)
+	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.listeners, err = listen(c.Listen); err != nil {
+		return nil, err
+	}
+	if err := b.load(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// capabilities are mochi's limits. No message expires by itself: mochi's default drops retained state after a day.
+func capabilities(c Config) *mqtt.Capabilities {
+	m := mqtt.NewDefaultServerCapabilities()
+	m.MaximumClients = int64(c.MaxClients)
+	m.MaximumMessageExpiryInterval = 0
+	m.MaximumClientWritesPending = maxQueued
+	m.MaximumSessionExpiryInterval = uint32(maxSessionAge / time.Second)
+	m.MaximumPacketSize = maxPacketSize
+	m.ReceiveMaximum = maxInflight
+	m.MaximumInflight = maxInflight
+	m.TopicAliasMaximum = 0 // mochi asks the ACL before it resolves an alias
+	return m
+}
 
 // Addrs returns the addresses that the broker listens on, in the order of Config.Listen.
-func (b *Broker) Addrs() []net.Addr { panic(stub.TODO) }
+func (b *Broker) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(b.listeners))
+	for i, l := range b.listeners {
+		addrs[i] = l.Addr()
+	}
+	return addrs
+}
 
-// Run serves until ctx ends, then closes everything and returns nil.
-func (b *Broker) Run(ctx context.Context) error { panic(stub.TODO) }
+// Run serves until ctx ends, then closes everything and returns nil, or what went wrong in writing the store a last time.
+func (b *Broker) Run(ctx context.Context) error {
+	b.mu.Lock()
+	if b.started || b.closed {
+		b.mu.Unlock()
+		return errors.New("broker is running or closed already")
+	}
+	b.started = true
+	for _, l := range b.listeners {
+		b.wg.Go(func() { b.accept(ctx, l) })
+	}
+	b.mu.Unlock()
+
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var keepers sync.WaitGroup
+	keepers.Go(func() { b.housekeep(inner) })
+	keepers.Go(func() { b.retained.run(inner, b.store) })
+	b.log.Info("broker listens", "addrs", b.Addrs(), "retained", b.server.Topics.Retained.Len())
+	<-ctx.Done()
+	b.disconnect()
+	b.wg.Wait() // last wills have been sent
+	stop()
+	keepers.Wait()
+	return b.Close()
+}
+
+// disconnect closes the listeners and all connections and takes no new ones.
+func (b *Broker) disconnect() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for _, l := range b.listeners {
+		_ = l.Close() // nothing could be done about it
+	}
+	for c := range b.conns {
+		_ = c.Close()
+	}
+}
+
+// Close releases the listeners and the store of a broker that is not running. Run does it by itself.
+func (b *Broker) Close() error {
+	b.disconnect()
+	if b.store == nil {
+		return nil
+	}
+	return errors.Join(b.retained.flush(b.store), b.store.close())
+}
 
 // Stats counts what the broker has done since it started.
 type Stats struct {
 	Clients, Retained                   int64
 	Received, Sent                      int64
 	Dropped, InflightDropped, Recovered int64 // messages lost to slow clients; crashes of the decoder that were caught
-	Denied                              int64
+	Denied                              int64 // publishes, last wills and subscriptions that were refused
 }
 
 // Stats returns the counts.
-func (b *Broker) Stats() Stats { panic(stub.TODO) }
+func (b *Broker) Stats() Stats {
+	i := b.server.Info.Clone()
+	return Stats{
+		Clients:         i.ClientsConnected,
+		Retained:        int64(b.server.Topics.Retained.Len()),
+		Received:        i.MessagesReceived,
+		Sent:            i.MessagesSent,
+		Dropped:         i.MessagesDropped,
+		InflightDropped: i.InflightDropped + b.queueFull.Load(),
+		Recovered:       b.recovered.Load(),
+		Denied:          b.denied.Load(),
+	}
+}

@@ -1,0 +1,19 @@
+// Package broker is the embedded MQTT broker: mochi with what it needs to be trusted (BROKERS.md §1.5). It is the one owner
+// of mochi and bbolt, and must know nothing of reports, agents or the UDP side.
+//
+// What it does differently from a plain mochi v2.7.9:
+//
+//   - A frame that crashes the decoder costs its sender the connection, not everybody the process (M1).
+//   - Queues are 65,535 unacknowledged and 16,384 unwritten messages for each client (M2, M3); what is lost beyond that is
+//     counted and logged. A client that takes nothing for 5 s is disconnected, so that it cannot stall the others.
+//   - Sessions of persistent clients live in memory, for an hour and with 1,000 messages at most; they do not survive a
+//     restart, and after a reconnect queued messages may come out of order (M4 to M6). Number the payloads where it matters.
+//   - Config.Allow decides about every publish, last will, filter and delivery; the default is no (M7). Topics that begin
+//     with $ cannot be published to.
+//   - A refused PUBLISH with QoS 1 closes the connection of an MQTT 3 client, as mochi does it (M8): clients must back off.
+//   - MQTT 5 clients with a Receive Maximum reach a recursive read lock in mochi that can block under contention (M9): use
+//     MQTT 3.1.1. MQTT 5 topic aliases, will delay and what v5 properties a retained message has across a restart are left out.
+//   - Last wills are sent by this package: on every end without DISCONNECT, before a client that takes the ID over hears
+//     CONNACK, so that its "online" is never overtaken by the old "offline".
+//   - There are no $SYS topics and nothing ticks: an idle broker does not wake the processor. Use Stats.
+package broker

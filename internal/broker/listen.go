@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	minAcceptDelay = 5 * time.Millisecond
+	maxAcceptDelay = time.Second
+	spareConns     = 64 // connections beyond MaxClients that may be on their way to CONNECT or out
+)
+
+// listen opens all addresses or none.
+func listen(addrs []string) ([]net.Listener, error) {
+	if len(addrs) == 0 {
+		return nil, errors.New("no address to listen on")
+	}
+	// A peer that has lost its power or network is noticed after a minute, however long its keep alive is.
+	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
+	var open []net.Listener
+	for _, addr := range addrs {
+		l, err := lc.Listen(context.Background(), "tcp", addr)
+		if err != nil {
+			for _, o := range open {
+				_ = o.Close() // the error that counts is the other one
+			}
+			var op *net.OpError
+			if errors.As(err, &op) {
+				err = op.Err
+			}
+			return nil, fmt.Errorf("listen on %q: %w", addr, err)
+		}
+		open = append(open, l)
+	}
+	return open, nil
+}
+
+// accept serves the connections of a listener until it is closed. Other errors, such as too many open files, pass: it waits
+// a little and goes on.
+func (b *Broker) accept(ctx context.Context, l net.Listener) {
+	var delay time.Duration
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		}
+		if err != nil {
+			delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
+			if n, ok := b.faults.allow("accept"); ok {
+				b.log.Warn("cannot accept connections", "addr", l.Addr(), "err", err, "suppressed", n)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(delay):
+			}
+			continue
+		}
+		delay = 0
+		b.start(c, l.Addr().String())
+	}
+}
+
+// start serves a connection in a goroutine of its own, unless there are too many.
+func (b *Broker) start(raw net.Conn, listener string) {
+	c := newConn(raw)
+	b.mu.Lock()
+	full := len(b.conns) >= b.config.MaxClients+spareConns
+	if b.closed || full {
+		b.mu.Unlock()
+		_ = c.Close()
+		if full {
+			if n, ok := b.faults.allow("full"); ok {
+				b.log.Warn("too many connections", "peer", c.addr, "max", b.config.MaxClients, "suppressed", n)
+			}
+		}
+		return
+	}
+	b.conns[c] = struct{}{}
+	b.wg.Go(func() { b.serve(c, listener) })
+	b.mu.Unlock()
+}
+
+// serve serves a connection to its end, whatever that is.
+func (b *Broker) serve(c *conn, listener string) {
+	defer func() {
+		b.mu.Lock()
+		delete(b.conns, c)
+		b.mu.Unlock()
+	}()
+	defer close(c.done)
+	defer c.release()
+	defer func() { _ = c.Close() }()
+	defer b.guard(c, "end of connection")
+	defer b.finish(c)
+	defer b.guard(c, "connection") // M1: runs before finish, which cleans up after the crash
+	if err := b.server.EstablishConnection(listener, c); err != nil {
+		b.log.Debug("connection ended", "peer", c.addr, "client", c.peer.ClientID, "err", err)
+	}
+}

@@ -1,0 +1,162 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	writeEvery    = time.Second           // the store is written at most this often: flash wears out
+	gatherTime    = 50 * time.Millisecond // to write what comes in a burst at once
+	maxWritePause = time.Minute           // between attempts when the store cannot be written
+)
+
+// retained knows which retained messages have changed since they were stored. The messages themselves are mochi's.
+type retained struct {
+	server   *mqtt.Server
+	log      *slog.Logger
+	expiring atomic.Bool // a message with an end has been retained
+	stored   bool        // there is a store; set before anything is served
+	wake     chan struct{}
+
+	mu    sync.Mutex
+	dirty map[string]struct{}
+}
+
+func newRetained(s *mqtt.Server, log *slog.Logger) *retained {
+	return &retained{server: s, log: log, wake: make(chan struct{}, 1), dirty: map[string]struct{}{}}
+}
+
+// changed notes that the retained message of topic is not what is stored.
+func (r *retained) changed(topic string, expires bool) {
+	if expires {
+		r.expiring.Store(true)
+	}
+	if !r.stored {
+		return
+	}
+	r.mu.Lock()
+	r.dirty[topic] = struct{}{}
+	r.mu.Unlock()
+	r.rouse()
+}
+
+// load reads the store into the broker, as far as there is one.
+func (b *Broker) load() error {
+	if b.config.Store == "" {
+		return nil
+	}
+	s, messages, err := openStore(b.config.Store, b.log)
+	if err != nil {
+		return err
+	}
+	b.store, b.retained.stored = s, true
+	now := time.Now().Unix()
+	for topic, m := range messages {
+		payload := m.payload
+		if m.expiry != 0 && m.expiry <= now || !validTopic(topic) || reserved(topic) {
+			payload = nil
+		} else if b.config.Restore != nil {
+			payload = b.config.Restore(topic, append([]byte(nil), payload...))
+		}
+		if string(payload) != string(m.payload) {
+			b.retained.changed(topic, false)
+		}
+		if len(payload) == 0 {
+			continue
+		}
+		if m.expiry != 0 {
+			b.retained.expiring.Store(true)
+		}
+		m.payload = payload
+		b.server.Topics.RetainMessage(m.packet(topic))
+	}
+	return nil
+}
+
+// run writes what changes to the store until ctx ends. A value that is overwritten within a second is not written; the last
+// one always is.
+func (r *retained) run(ctx context.Context, s *store) {
+	if s == nil {
+		return
+	}
+	pause := writeEvery
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(gatherTime, time.Until(last.Add(pause)))):
+		}
+		last = time.Now()
+		if err := r.flush(s); err != nil {
+			pause = min(2*pause, maxWritePause)
+			r.log.Error("retained messages not stored", "err", err, "again_in", pause)
+			r.rouse()
+			continue
+		}
+		pause = writeEvery
+	}
+}
+
+// rouse has run look for changes.
+func (r *retained) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// flush writes everything that has changed in one transaction.
+func (r *retained) flush(s *store) error {
+	r.mu.Lock()
+	topics := r.dirty
+	r.dirty = map[string]struct{}{}
+	r.mu.Unlock()
+	if len(topics) == 0 {
+		return nil
+	}
+	changes := make(map[string]message, len(topics))
+	for topic := range topics {
+		pk, _ := r.server.Topics.Retained.Get(topic) // the zero message removes it
+		changes[topic] = messageOf(pk)
+	}
+	if err := s.write(changes); err != nil {
+		r.mu.Lock()
+		for topic := range topics {
+			r.dirty[topic] = struct{}{}
+		}
+		r.mu.Unlock()
+		return fmt.Errorf("write retained messages: %w", err)
+	}
+	return nil
+}
+
+// expire removes retained messages whose end has come.
+func (r *retained) expire(now int64) {
+	if !r.expiring.Swap(false) {
+		return
+	}
+	for topic, pk := range r.server.Topics.Retained.GetAll() {
+		switch {
+		case pk.Expiry == 0:
+		case pk.Expiry > now:
+			r.expiring.Store(true)
+		default:
+			r.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
+			r.changed(topic, false)
+		}
+	}
+}
