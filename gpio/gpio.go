@@ -1,27 +1,36 @@
 // Package gpio is the general-purpose I/O of a board: chips, lines, and the events of their edges, in the kernel's words. The
-// character device is driven through gpiod, of which this package is the one owner; gpiotest has a chip in memory.
+// character device is driven through gpiod, of which this package is the one owner; gpiotest has a chip in memory, and chiptest
+// the suite that both pass. The package knows no agent, no topic and no configuration.
 package gpio
 
 import (
+	"errors"
 	"time"
-
-	"rollcall/internal/stub"
 )
+
+// ErrClosed is what every method but Close returns once the line, or the chip that it was requested from, has been closed.
+var ErrClosed = errors.New("already closed")
 
 // Chip is a bank of lines. It is safe for concurrent use.
 type Chip interface {
 	// Info returns what the chip and its lines are at present.
 	Info() (ChipInfo, error)
-	// Request takes the line for this program until it is closed. The kernel's EBUSY reaches the caller as it is.
+	// Request takes the line for this program until it is closed. An error of the kernel comes in a *RequestError, so
+	// errors.Is(err, syscall.EBUSY) tells a line that someone else holds, and its text names the holder.
 	Request(offset int, o LineOptions) (Line, error)
-	// Close releases the chip and all lines of it that are still requested.
+	// Close releases the chip and all lines of it that are still requested; outputs fall back to inputs. It waits for a
+	// running Events function, so that must not call it. Closing again does nothing.
 	Close() error
 }
 
-// Line is a line that this program holds. *gpiod.Line meets it. Values are logical: 1 is active, whatever ActiveLow says.
+// Line is a line that this program holds. It is safe for concurrent use. Values are logical: 1 is active, whatever ActiveLow says.
 type Line interface {
+	// Value returns the level that is on the line, of an output too; debounced when the line was requested so.
 	Value() (int, error)
+	// SetValue drives an output with 0 or 1. On an input the error is syscall.EPERM.
 	SetValue(value int) error
+	// Close gives the line back. No event is delivered after it; it waits for a running Events function, so that must not
+	// call it. Closing again does nothing.
 	Close() error
 }
 
@@ -52,7 +61,7 @@ const (
 	PullNone Bias = "none"
 )
 
-// Drive is how an output drives its line.
+// Drive is how an output drives its line; the zero value is PushPull.
 type Drive string
 
 // The drives.
@@ -64,14 +73,14 @@ const (
 
 // LineOptions says how a line is requested.
 type LineOptions struct {
-	Consumer  string
+	Consumer  string // shown to others as the holder, cut to 31 bytes; DefaultConsumer if empty
 	Output    bool
 	Value     int // the logical value that an output is requested with, so that there is no glitch
 	ActiveLow bool
 	Bias      Bias
 	Drive     Drive
 	Debounce  time.Duration // kernel 5.10 or later; 0: none
-	Events    func(Event)   // called for both edges of an input, from one goroutine a line; must not block
+	Events    func(Event)   // called for both edges of an input, in order, from one goroutine a line; must not block
 }
 
 // Event is an edge.
@@ -81,11 +90,3 @@ type Event struct {
 	Time   time.Duration // the kernel's monotonic clock
 	Seq    uint32        // counts the edges of this line from 1; a gap means that edges were lost
 }
-
-// Open opens a character-device chip by label (pinctrl-bcm2835), name (gpiochip0) or path (/dev/gpiochip0). The error lists
-// the chips that are there.
-func Open(name string) (Chip, error) { panic(stub.TODO) }
-
-// Find returns the offset of the line that pin names: an offset "25", a line name "GPIO25", or a header position "pin22" of a
-// 40-pin Raspberry Pi header.
-func (c ChipInfo) Find(pin string) (int, error) { panic(stub.TODO) }

@@ -1,0 +1,242 @@
+package gpio
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/warthog618/gpiod"
+)
+
+// devices is where the kernel's chips are.
+const devices = "/dev"
+
+// Open opens a character-device chip by label (pinctrl-bcm2835), name (gpiochip0) or path (/dev/gpiochip0). The error lists
+// the chips that are there; it is fs.ErrNotExist or fs.ErrPermission where that is the reason.
+func Open(name string) (Chip, error) {
+	if name == "" {
+		return nil, fmt.Errorf("open GPIO chip: no name given: %s", present())
+	}
+	path, isPath := chipPath(name)
+	if isPath {
+		c, err := openPath(path)
+		if err != nil {
+			return nil, fmt.Errorf("open GPIO chip %q: %w", name, explain(err))
+		}
+		return c, nil
+	}
+	return openLabel(name)
+}
+
+// chipPath returns the path of a chip that is given as a path or by the kernel's name of it.
+func chipPath(name string) (path string, ok bool) {
+	if strings.Contains(name, "/") {
+		return filepath.Clean(name), true
+	}
+	number, found := strings.CutPrefix(name, "gpiochip")
+	return filepath.Join(devices, name), found && digits(number)
+}
+
+// openPath opens the chip at a path. Raspberry Pi OS links gpiochip4 to gpiochip0 on a Pi 5, and gpiod knows no links.
+func openPath(path string) (*chip, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	if filepath.Dir(real) != devices {
+		return nil, errors.New("not a GPIO chip, which are /dev/gpiochip*")
+	}
+	c, err := gpiod.NewChip(real)
+	if errors.Is(err, gpiod.ErrNotCharacterDevice) {
+		return nil, errors.New("not a GPIO chip")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &chip{chip: c, path: real, lines: map[*held]struct{}{}}, nil
+}
+
+// openLabel opens the one chip that has the label.
+func openLabel(label string) (Chip, error) {
+	var found []*chip
+	var unreadable error
+	for _, path := range chipPaths() {
+		c, err := openPath(path)
+		switch {
+		case err != nil:
+			unreadable = err
+		case c.chip.Label == label:
+			found = append(found, c)
+		default:
+			_ = c.chip.Close() // nothing was requested from it
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	var names []string
+	for _, c := range found {
+		names = append(names, c.chip.Name)
+		_ = c.chip.Close() // nothing was requested from it
+	}
+	switch {
+	case len(found) > 1:
+		return nil, fmt.Errorf("open GPIO chip %q: %s have this label; give one of these names instead", label, strings.Join(names, " and "))
+	case errors.Is(unreadable, fs.ErrPermission):
+		return nil, fmt.Errorf("open GPIO chip %q: %w", label, explain(unreadable))
+	}
+	return nil, fmt.Errorf("open GPIO chip %q: %w", label, explain(fs.ErrNotExist))
+}
+
+// chipPaths returns the chips in /dev, each once, in the order of their numbers.
+func chipPaths() []string {
+	matches, err := filepath.Glob(devices + "/gpiochip*")
+	if err != nil {
+		return nil // only a malformed pattern makes an error
+	}
+	paths := slices.DeleteFunc(matches, func(path string) bool {
+		fi, err := os.Lstat(path)
+		return err != nil || fi.Mode()&os.ModeCharDevice == 0
+	})
+	slices.SortFunc(paths, func(a, b string) int {
+		if d := len(a) - len(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	return paths
+}
+
+// explain adds to the reason why a chip cannot be opened what to do about it.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("add the user to the group gpio, or whichever %s/gpiochip* belong to: %w", devices, fs.ErrPermission)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w", present(), fs.ErrNotExist)
+	}
+	return fmt.Errorf("%w; %s", err, present())
+}
+
+// present says which chips there are.
+func present() string {
+	paths := chipPaths()
+	if len(paths) == 0 {
+		return "this host has no GPIO chip that its kernel knows: no " + devices + "/gpiochip*"
+	}
+	var chips []string
+	for _, path := range paths {
+		c, err := openPath(path)
+		if err != nil {
+			chips = append(chips, fmt.Sprintf("%s (%v)", filepath.Base(path), err))
+			continue
+		}
+		chips = append(chips, fmt.Sprintf("%s (%s, %d lines)", c.chip.Name, c.chip.Label, c.chip.Lines()))
+		_ = c.chip.Close() // nothing was requested from it
+	}
+	return "there are " + strings.Join(chips, ", ")
+}
+
+// chip is a character device.
+type chip struct {
+	chip *gpiod.Chip
+	path string
+
+	mu     sync.Mutex
+	closed bool
+	lines  map[*held]struct{}
+}
+
+// Info reads what the kernel tells of the chip and its lines.
+func (c *chip) Info() (ChipInfo, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ChipInfo{}, fmt.Errorf("info of %s: %w", c.chip.Name, ErrClosed)
+	}
+	info := ChipInfo{Name: c.chip.Name, Label: c.chip.Label, Lines: make([]LineInfo, c.chip.Lines())}
+	for i := range info.Lines {
+		li, err := c.lineInfo(i)
+		if err != nil {
+			return ChipInfo{}, fmt.Errorf("info of line %d of %s: %w", i, c.chip.Name, err)
+		}
+		info.Lines[i] = li
+	}
+	return info, nil
+}
+
+func (c *chip) lineInfo(offset int) (LineInfo, error) {
+	li, err := c.chip.LineInfo(offset)
+	if err != nil {
+		return LineInfo{Offset: offset}, err
+	}
+	output := li.Config.Direction == gpiod.LineDirectionOutput
+	return LineInfo{Offset: offset, Name: li.Name, Consumer: li.Consumer, Used: li.Used, Output: output}, nil
+}
+
+// Request asks the kernel for a line.
+func (c *chip) Request(offset int, o LineOptions) (Line, error) {
+	o, err := o.Normal()
+	if err != nil {
+		return nil, fmt.Errorf("request line %d of %s: %w", offset, c.chip.Name, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fmt.Errorf("request line %d of %s: %w", offset, c.chip.Name, ErrClosed)
+	}
+	if offset < 0 || offset >= c.chip.Lines() {
+		return nil, NoLine(c.chip.Name, offset, c.chip.Lines())
+	}
+	l := &held{chip: c, offset: offset, output: o.Output}
+	if err := l.request(o); err != nil {
+		return nil, c.refusal(offset, o, err)
+	}
+	c.lines[l] = struct{}{}
+	return l, nil
+}
+
+// refusal makes of the kernel's error one that says what to do.
+func (c *chip) refusal(offset int, o LineOptions, err error) error {
+	line, infoErr := c.lineInfo(offset)
+	if infoErr != nil {
+		line = LineInfo{Offset: offset} // the first error says more
+	}
+	e := &RequestError{Chip: c.chip.Name, Line: line, Err: err}
+	var old gpiod.ErrUapiIncompatibility
+	switch {
+	case errors.As(err, &old):
+		e.Reason = old.Feature + " needs Linux 5.10 or later"
+		e.Err = syscall.EOPNOTSUPP
+	case c.chip.UapiAbiVersion() == 1 && o.Bias != BiasAsIs && errors.Is(err, syscall.EINVAL):
+		e.Reason = "bias needs Linux 5.5 or later"
+	}
+	return e
+}
+
+// Close gives back all lines and closes the device.
+func (c *chip) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	lines := make([]*held, 0, len(c.lines))
+	for l := range c.lines {
+		lines = append(lines, l)
+	}
+	c.mu.Unlock()
+	var errs []error
+	for _, l := range lines {
+		errs = append(errs, l.Close())
+	}
+	errs = append(errs, c.chip.Close())
+	return errors.Join(errs...)
+}

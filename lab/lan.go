@@ -1,0 +1,322 @@
+// Package lab makes whole clusters on one machine: hosts as network namespaces that a bridge joins, each with its own broker,
+// udpmon and agentd, built from this checkout. lab/uml has virtual Pis with a real kernel's GPIO.
+//
+// Its tests need root; without it they skip, or fail where ROLLCALL_LAB=1 says that they must run. No packet leaves the
+// namespaces: nothing in them is joined to the machine's own network.
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what should be there in an instant.
+const patience = 20 * time.Second
+
+// Need skips the test unless it can run here, or fails it where it must.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	must := os.Getenv("ROLLCALL_LAB") == "1"
+	give := func(format string, args ...any) {
+		t.Helper()
+		if must {
+			t.Fatalf(format, args...)
+		}
+		t.Skipf(format+"; run it with: sudo make lab", args...)
+	}
+	if os.Geteuid() != 0 {
+		give("network namespaces need root")
+	}
+	for _, p := range append(programs, "ip") {
+		if _, err := exec.LookPath(p); err != nil {
+			give("%s is not installed", p)
+		}
+	}
+	if os.Getenv("ROLLCALL_LAB") != "1" {
+		t.Skip("makes network namespaces; run it with: sudo make lab")
+	}
+}
+
+var build struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// Binaries builds udpsrv, udpmon and agentd once a test process and returns the folder they are in.
+func Binaries(t testing.TB) string {
+	t.Helper()
+	build.Do(func() {
+		build.dir = filepath.Join(os.TempDir(), fmt.Sprintf("rollcall-lab-bin-%d", os.Getpid()))
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=lab", "-o", build.dir+"/", "./udpsrv", "./udpmon", "./agents/agentd")
+		cmd.Dir = top(t)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			build.err = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if build.err != nil {
+		t.Fatalf("build: %v", build.err)
+	}
+	return build.dir
+}
+
+// RemoveBinaries removes what Binaries built; TestMain calls it.
+func RemoveBinaries() {
+	if build.dir != "" {
+		_ = os.RemoveAll(build.dir) // a leftover in the temporary folder harms nobody
+	}
+}
+
+// top returns the top of the checkout.
+func top(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out)))
+}
+
+// LAN is a bridge with hosts on it, 10.77.0.1/16 and up. It is taken down when the test ends.
+type LAN struct {
+	t     testing.TB
+	name  string
+	Hosts int
+}
+
+var lanCount struct {
+	sync.Mutex
+	n int
+}
+
+// NewLAN makes a bridge and n hosts.
+func NewLAN(t testing.TB, n int) *LAN {
+	t.Helper()
+	lanCount.Lock()
+	lanCount.n++
+	l := &LAN{t: t, name: fmt.Sprintf("rc%d-%d", os.Getpid(), lanCount.n), Hosts: n}
+	lanCount.Unlock()
+	sw := l.name + "-sw"
+	t.Cleanup(func() {
+		for i := range n {
+			_ = exec.Command("ip", "netns", "del", l.NS(i+1)).Run() // one that was never made is no loss
+		}
+		_ = exec.Command("ip", "netns", "del", sw).Run()
+	})
+	var b strings.Builder
+	fmt.Fprintf(&b, "netns add %s\n-n %s link add br0 type bridge\n-n %s link set br0 up\n", sw, sw, sw)
+	for i := 1; i <= n; i++ {
+		ns := l.NS(i)
+		fmt.Fprintf(&b, "netns add %s\n-n %s link add v%d type veth peer name eth0 netns %s\n", ns, sw, i, ns)
+		fmt.Fprintf(&b, "-n %s link set v%d master br0 up\n-n %s link set lo up\n-n %s link set eth0 up\n", sw, i, ns, ns)
+		fmt.Fprintf(&b, "-n %s addr add %s/16 brd + dev eth0\n", ns, l.Addr(i))
+	}
+	for line := range strings.Lines(b.String()) {
+		args := strings.Fields(line)
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return l
+}
+
+// NS returns the name of host i's network namespace; i counts from 1.
+func (l *LAN) NS(i int) string { return fmt.Sprintf("%s-h%d", l.name, i) }
+
+// Addr returns host i's address.
+func (l *LAN) Addr(i int) string { return fmt.Sprintf("10.77.%d.%d", i/250, i%250) }
+
+// Command returns a command that will run on host i.
+func (l *LAN) Command(i int, name string, args ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", l.NS(i), name}, args...)...)
+}
+
+// Run runs a program of this checkout, or any other, on host i and returns its output and exit status.
+func (l *LAN) Run(i int, name string, args ...string) (stdout, stderr string, status int) {
+	l.t.Helper()
+	if p := filepath.Join(Binaries(l.t), name); !strings.Contains(name, "/") {
+		if _, err := os.Stat(p); err == nil {
+			name = p
+		}
+	}
+	cmd := l.Command(i, name, args...)
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.dir(), fmt.Sprintf("cache-%d", i)))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		l.t.Fatalf("run %s: %v", name, err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// dir returns a folder of this LAN.
+func (l *LAN) dir() string {
+	d := filepath.Join(os.TempDir(), "rollcall-"+l.name)
+	if err := os.MkdirAll(d, 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = os.RemoveAll(d) }) // what is left in the temporary folder harms nobody
+	return d
+}
+
+// Process is a program that runs on a host.
+type Process struct {
+	t    testing.TB
+	Name string
+	Cmd  *exec.Cmd
+	out  *lines
+	done chan struct{}
+}
+
+// Start runs a program on host i until Stop, Kill or the end of the test. notify waits until it says READY=1 to systemd's
+// socket (sd_notify(3)).
+func (l *LAN) Start(i int, notify bool, name string, args ...string) *Process {
+	l.t.Helper()
+	if p := filepath.Join(Binaries(l.t), name); !strings.Contains(name, "/") {
+		if _, err := os.Stat(p); err == nil {
+			name = p
+		}
+	}
+	p := &Process{t: l.t, Name: filepath.Base(name), Cmd: l.Command(i, name, args...), out: newLines(), done: make(chan struct{})}
+	p.Cmd.Stdout, p.Cmd.Stderr = p.out, p.out
+	p.Cmd.Env = os.Environ()
+	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var ready *net.UnixConn
+	if notify {
+		path := filepath.Join(l.dir(), fmt.Sprintf("notify-%d-%s", i, p.Name))
+		_ = os.Remove(path) // of an earlier start of the same program
+		var err error
+		if ready, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"}); err != nil {
+			l.t.Fatal(err)
+		}
+		defer ready.Close()
+		p.Cmd.Env = append(p.Cmd.Env, "NOTIFY_SOCKET="+path)
+	}
+	if err := p.Cmd.Start(); err != nil {
+		l.t.Fatalf("start %s: %v", name, err)
+	}
+	go func() { _ = p.Cmd.Wait(); close(p.done) }() // how it ended is in ProcessState
+	l.t.Cleanup(func() {
+		p.signal(syscall.SIGKILL)
+		if l.t.Failed() {
+			l.t.Logf("%s on host %d said:\n%s", p.Name, i, p.out.String())
+		}
+	})
+	if notify {
+		b := make([]byte, 256)
+		_ = ready.SetReadDeadline(time.Now().Add(20 * time.Second))
+		for {
+			n, err := ready.Read(b)
+			if err != nil {
+				l.t.Fatalf("%s on host %d is not ready: %v\n%s", p.Name, i, err, p.out.String())
+			}
+			if strings.Contains(string(b[:n]), "READY=1") {
+				break
+			}
+		}
+	}
+	return p
+}
+
+func (p *Process) signal(s syscall.Signal) {
+	_ = p.Cmd.Process.Signal(s) // it may have ended by itself
+	if s == syscall.SIGKILL || s == syscall.SIGTERM {
+		<-p.done
+	}
+}
+
+// Kill ends the process at once; Stop ends it as systemd does; Hangup makes it read its configuration again.
+func (p *Process) Kill() { p.signal(syscall.SIGKILL) }
+
+// Stop ends the process with SIGTERM and waits for it.
+func (p *Process) Stop() { p.signal(syscall.SIGTERM) }
+
+// Hangup sends SIGHUP.
+func (p *Process) Hangup() { p.signal(syscall.SIGHUP) }
+
+// Pid returns the process id: `ip netns exec` replaces itself with the program.
+func (p *Process) Pid() int { return p.Cmd.Process.Pid }
+
+// Running reports whether the process has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// WaitLine waits until the process has written a line that contains text, and returns it.
+func (p *Process) WaitLine(text string, within time.Duration) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	line, err := p.out.wait(ctx, text)
+	if err != nil {
+		p.t.Fatalf("%s did not write %q within %s; it wrote:\n%s", p.Name, text, within, p.out.String())
+	}
+	return line
+}
+
+// Lines returns all complete lines written so far.
+func (p *Process) Lines() []string {
+	return strings.Split(strings.TrimSuffix(p.out.String(), "\n"), "\n")
+}
+
+// lines collects output and lets one wait for a line.
+type lines struct {
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	changed chan struct{}
+}
+
+func newLines() *lines { return &lines{changed: make(chan struct{})} }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return l.buf.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *lines) wait(ctx context.Context, text string) (string, error) {
+	for {
+		l.mu.Lock()
+		changed, have := l.changed, l.buf.String()
+		l.mu.Unlock()
+		sc := bufio.NewScanner(strings.NewReader(have))
+		sc.Buffer(nil, 1<<20)
+		for sc.Scan() {
+			if strings.Contains(sc.Text(), text) {
+				return sc.Text(), nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", io.EOF
+		case <-changed:
+		}
+	}
+}
