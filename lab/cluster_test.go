@@ -54,12 +54,14 @@ func (s swept) names() []string {
 	return out
 }
 
-// eventually sweeps until got returns what is wanted, and fails with the difference.
+// eventually asks again until got returns what is wanted, and fails with the difference.
 func eventually(t *testing.T, want []string, got func() []string) {
 	t.Helper()
 	slices.Sort(want)
 	var last []string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-again.C {
 		if last = got(); slices.Equal(last, want) {
 			return
 		}

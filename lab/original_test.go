@@ -60,7 +60,6 @@ func TestOriginalPrograms(t *testing.T) {
 					got = append(got, r["function"].(string))
 				}
 				slices.Sort(got)
-				time.Sleep(10 * time.Millisecond)
 				return got
 			})
 			for f, r := range seen {
@@ -98,7 +97,7 @@ func TestOriginalPrograms(t *testing.T) {
 		}
 		// A sweep that is answered afterwards shows that the requests before it have been handled.
 		sweep(t, l, 2, 0)
-		time.Sleep(500 * time.Millisecond) // the time in which a wrong connection would come; there is no event for its absence
+		<-time.After(500 * time.Millisecond) // the time in which a wrong connection would come; there is no event for its absence
 		for _, line := range victim.Lines() {
 			if strings.Contains(line, "onnection received") || strings.Contains(line, "Connection from") {
 				t.Errorf("the victim was connected to: %s\nudpmon had said %d lines, then %s", line, len(before), strings.Join(pi.Udpmon.Lines()[len(before):], "\n"))
