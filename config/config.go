@@ -4,8 +4,17 @@
 // It is the one owner of the YAML library: agents decode their options and their setup documents through Node.
 package config
 
-import "rollcall/internal/stub"
-import "rollcall/reports"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"rollcall/reports"
+)
 
 // Config is the whole configuration file of a host, /etc/rollcall/rollcall.yaml. The zero file is a working host.
 type Config struct {
@@ -34,8 +43,8 @@ type ExtAddr struct {
 
 // Broker says which MQTT broker is the host's own: the embedded one, or the one at URL.
 type Broker struct {
-	Listen       string `yaml:"listen" doc:"address of the embedded broker; 0.0.0.0:1883 opens it to the network"`
-	URL          string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp://host:port"`
+	Listen       string `yaml:"listen" doc:"address of the embedded broker; 0.0.0.0:1883 opens it to the network; port 0 takes a free one; empty where url is given"`
+	URL          string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp:// or mqtt://host:port, ssl:// or mqtts:// for TLS"`
 	Username     string `yaml:"username" doc:"user name at the broker of url"`
 	PasswordFile string `yaml:"password_file" doc:"file with the password at the broker of url"`
 }
@@ -46,6 +55,13 @@ type Agent struct {
 	Kind    string            // "agent:", or Name where that key is missing
 	Points  map[string]Filter // "points:", by path or path pattern (path.Match); what the runner does for each point
 	Options Node              // all other keys; decode it into the kind's own options
+}
+
+// Errorf returns an *Error about the agent's entry in the file: about its key, or about the whole entry where key is "".
+func (a Agent) Errorf(key, format string, args ...any) error {
+	n := a.Options
+	n.own = nil
+	return n.Errorf(key, format, args...)
 }
 
 // Filter is what the runner does with the values of a point between the agent and the broker. Nil means the point's own
@@ -64,68 +80,144 @@ type Filter struct {
 	StaleAfter  *reports.Duration `yaml:"stale_after" doc:"how old a value may get before it counts as stale"`
 }
 
+// Default returns the configuration of an empty file, but for Host, which Parse takes from the machine.
+func Default() Config {
+	return Config{
+		StateDir: "/var/lib/rollcall",
+		Discovery: Discovery{
+			Port:                37030,
+			AuthorizedOperators: "/etc/rollcall/authorized_operators",
+			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
+		},
+		Broker: Broker{Listen: defaultListen},
+	}
+}
+
+const defaultListen = "127.0.0.1:1883"
+
 // Load reads and checks the configuration file. Every error is an *Error with file and line. "" means no file: the defaults.
-func Load(path string) (Config, error) { panic(stub.TODO) }
+func Load(path string) (Config, error) {
+	if path == "" {
+		return Parse("", nil)
+	}
+	doc, err := readFile(path)
+	if err != nil {
+		return Config{}, &Error{File: path, Text: reason(err), Err: err}
+	}
+	return Parse(path, doc)
+}
+
+// readFile reads a file, or its first MaxBytes+1 bytes: a device or pipe may never end.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	return doc, errors.Join(err, f.Close())
+}
+
+// reason returns what the system said, without the path that stands before it already.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
 
 // Parse reads and checks a configuration document; name stands for the file in errors.
-func Parse(name string, doc []byte) (Config, error) { panic(stub.TODO) }
+func Parse(name string, doc []byte) (Config, error) { return parse(name, doc, os.Hostname) }
 
-// Default returns the configuration of an empty file.
-func Default() Config { panic(stub.TODO) }
-
-// Error is something wrong in a file, at a line.
-type Error struct {
-	File string
-	Line int // 0: the file as a whole
-	Text string
-	Err  error
+// file is a configuration file as it is decoded.
+type file struct {
+	Config `yaml:",inline"`
+	Agents Node `yaml:"agents"`
 }
 
-// Error returns file:line: text.
-func (e *Error) Error() string { panic(stub.TODO) }
+// Validate checks all but the agents.
+func (f *file) Validate() error { return f.Config.check() }
 
-// Unwrap returns the cause, or nil.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Node is a part of a YAML document that remembers its file and lines. The zero Node is an empty document.
-type Node struct {
-	_ int // the implementation's own
+func parse(name string, doc []byte, hostname func() (string, error)) (Config, error) {
+	n, err := ParseNode(name, doc)
+	if err != nil {
+		return Config{}, err
+	}
+	f := file{Config: Default()}
+	f.Broker.Listen = "" // so that one that was given can be told from the default
+	if err := n.Decode(&f); err != nil {
+		return Config{}, err
+	}
+	c := f.Config
+	switch {
+	case c.Broker.Listen == "" && n.Has("broker.listen"):
+		return Config{}, n.Errorf("broker.listen", "is empty; leave the key out for %s", defaultListen)
+	case c.Broker.Listen == "" && c.Broker.URL == "":
+		c.Broker.Listen = defaultListen
+	}
+	if c.Host == "" {
+		if c.Host, err = ownName(hostname); err != nil {
+			return Config{}, n.Errorf("host", "%w", err)
+		}
+	}
+	if c.Agents, err = agentsOf(f.Agents); err != nil {
+		return Config{}, err
+	}
+	return c, nil
 }
 
-// Limits of a document that comes over the network (ParseNode); files have them too.
-const (
-	MaxBytes = 64 * 1024
-	MaxNodes = 10_000
-	MaxDepth = 16
-)
-
-// ParseNode reads one YAML or JSON document. It refuses aliases and anchors (a billion laughs), duplicate keys, custom tags,
-// a second document, and anything beyond the limits.
-func ParseNode(name string, doc []byte) (Node, error) { panic(stub.TODO) }
-
-// Decode decodes the node strictly into the struct that v points to: an unknown key is refused with a suggestion, a wrong
-// type with what is expected; fields that the document does not name keep the values they have in v. After that it calls
-// v's Validate() error, if it has one, and gives the error of At its line.
-func (n Node) Decode(v any) error { panic(stub.TODO) }
-
-// Line returns the line of the value at the dotted path ("outputs.pump.pin"), or of the closest parent that is there.
-func (n Node) Line(path string) int { panic(stub.TODO) }
-
-// At returns an error about the value at a dotted path, for use in Validate methods: Decode turns it into an *Error with
-// the line.
-func At(path, format string, args ...any) error { panic(stub.TODO) }
-
-// Marshal returns v as YAML that Decode reads back.
-func Marshal(v any) ([]byte, error) { panic(stub.TODO) }
-
-// Save writes a file so that a power cut at any moment leaves the old content or the new: a temporary file in the same
-// folder, write, fsync, rename, fsync of the folder. Mode 0600; missing folders are made with 0750.
-func Save(path string, data []byte) error { panic(stub.TODO) }
-
-// Key is one line of the configuration reference.
-type Key struct {
-	Path, Type, Default, Doc string
+// ownName returns the machine's name up to its first dot.
+func ownName(hostname func() (string, error)) (string, error) {
+	full, err := hostname()
+	if err != nil {
+		return "", fmt.Errorf("is not given, and the hostname can't be read: %w", err)
+	}
+	name, _, _ := strings.Cut(full, ".")
+	if err := checkName(name); err != nil {
+		return "", fmt.Errorf("is not given, and the hostname %s can't stand for it: %w", show(full), err)
+	}
+	return name, nil
 }
 
-// Keys returns the reference of a struct made from its yaml and doc tags, and its defaults; prefix stands before every path.
-func Keys(prefix string, v any) []Key { panic(stub.TODO) }
+// agentsOf reads the map from names to options under "agents".
+func agentsOf(n Node) ([]Agent, error) {
+	entries, err := n.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var out []Agent
+	for _, e := range entries {
+		a, err := agentOf(e.Key, e.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+func agentOf(name string, n Node) (Agent, error) {
+	a := Agent{Name: name, Kind: name, Options: n.Without("agent", "points")}
+	if err := checkName(name); err != nil {
+		return a, n.Errorf("", "%w", err)
+	}
+	entries, err := n.Entries()
+	if err != nil {
+		return a, err
+	}
+	for _, e := range entries {
+		switch e.Key {
+		case "agent":
+			if err := e.Value.Decode(&a.Kind); err != nil {
+				return a, err
+			}
+			if err := reports.ValidName(a.Kind); err != nil {
+				return a, e.Value.Errorf("", "%w", err)
+			}
+		case "points":
+			if a.Points, err = filtersOf(e.Value); err != nil {
+				return a, err
+			}
+		}
+	}
+	return a, nil
+}
