@@ -1,0 +1,129 @@
+package docs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rollcall/lab"
+)
+
+// elsewhere are the lines that are not run here, and what runs them.
+var elsewhere = map[string]string{
+	"make test": "it would run itself; .ci/run runs it before this test",
+	"sudo systemctl enable --now udpmon agent@hostsensor": "needs a system that systemd booted; lab/uml boots one",
+	"sudo systemctl restart udpmon":                       "needs a system that systemd booted; lab/uml boots one",
+	"sudo systemctl enable --now agent@gpio":              "needs a system that systemd booted; lab/uml boots one",
+}
+
+// TestShellLines runs every shell block of the documents, in order, as their reader would: on a laptop, in a network with a
+// host called pizero2 whose broker is open to it.
+func TestShellLines(t *testing.T) {
+	lab.Need(t, "mosquitto", "mosquitto_pub", "mosquitto_rr", "nc", "bash")
+	for _, doc := range documents(t) {
+		all := blocks(t, doc, "sh")
+		if len(all) == 0 {
+			continue
+		}
+		t.Run(filepath.Base(doc), func(t *testing.T) {
+			l := lab.NewLAN(t, 2)
+			agents := "  hostsensor: {}\n  gpio: {chip: sim, outputs: {led: {pin: 17}}}\n"
+			l.Boot(1, lab.HostConfig{Name: "pizero2", Listen: "0.0.0.0:1883", Agents: agents})
+			l.Mosquitto(2) // the laptop's own broker, for answers in the original form
+			r := reader{t: t, lan: l, dir: t.TempDir(), top: filepath.Join(t.TempDir(), "rollcall")}
+			r.names()
+			r.checkout()
+			for i, b := range all {
+				r.run(i+1, b)
+			}
+		})
+	}
+}
+
+// reader is somebody who types what stands in a document.
+type reader struct {
+	t   *testing.T
+	lan *lab.LAN
+	dir string // where the laptop's commands are typed
+	top string // a clean checkout
+}
+
+// names makes the name pizero2 known in both namespaces (ip-netns(8) binds /etc/netns/NAME/* over /etc).
+func (r *reader) names() {
+	for i := 1; i <= 2; i++ {
+		dir := filepath.Join("/etc/netns", r.lan.NS(i))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() { os.RemoveAll(dir) })
+		hosts := "127.0.0.1 localhost\n" + r.lan.Addr(1) + " pizero2\n"
+		if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts), 0o644); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// checkout copies what git would give a new user, uncommitted changes included.
+func (r *reader) checkout() {
+	script := fmt.Sprintf("cd .. && mkdir -p %[1]s && git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t %[1]s", r.top)
+	if out, err := exec.Command("bash", "-c", script).CombinedOutput(); err != nil {
+		r.t.Fatalf("checkout: %v\n%s", err, out)
+	}
+}
+
+func (r *reader) run(n int, b block) {
+	r.t.Helper()
+	var lines []string
+	for line := range strings.Lines(b.text) {
+		if _, other := elsewhere[strings.TrimSpace(line)]; !other {
+			lines = append(lines, strings.Replace(line, "sudo ", "", 1))
+		}
+	}
+	text := "set -eo pipefail\n" + strings.Join(lines, "")
+	host, dir := 2, r.dir
+	switch {
+	case b.note == "on: install":
+		dir = r.top
+		root := filepath.Join(r.dir, "root")
+		text = strings.ReplaceAll(text, "make install", "make install DESTDIR="+root)
+		text = strings.ReplaceAll(text, "/etc/rollcall", root+"/etc/rollcall")
+	case strings.Contains(text, "make ") || strings.Contains(text, "go test"):
+		dir = r.top
+	case strings.HasPrefix(b.note, "on: pizero2"):
+		host = 1
+	}
+	script := filepath.Join(r.t.TempDir(), "block.sh")
+	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+	path := "PATH=" + filepath.Join(r.dir, "root/usr/local/bin") + ":" + lab.Binaries(r.t) + ":" + os.Getenv("PATH")
+	// The Go caches are the machine's, as a user's would be; udpsrv's own is not.
+	args := []string{"env", "-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "GOCACHE=" + goenv(r.t, "GOCACHE"), "bash", script}
+	if strings.HasSuffix(b.note, "in the background") {
+		p := r.lan.Start(host, false, args[0], args[1:]...)
+		_ = p // ends with the test
+		r.lan.Command(host, "mosquitto_sub", "-t", "/pizero2/coffee/cups", "-C", "1", "-W", "10").Run()
+		return
+	}
+	cmd := r.lan.Command(host, args[0], args[1:]...)
+	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	out, err := cmd.CombinedOutput()
+	r.t.Logf("block %d:\n%s%s", n, text, out)
+	if (err != nil) != (b.note == "fails") {
+		r.t.Errorf("block %d ended with %v", n, err)
+	}
+}
+
+func goenv(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
