@@ -3,11 +3,22 @@ package bus
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 )
 
+// ForeignAt returns the configuration for a broker at an address that was learnt from the network and checked: filtered,
+// without credentials, and connected to at this address and no other.
+func ForeignAt(addr netip.AddrPort, tls bool) Config {
+	scheme := "tcp"
+	if tls {
+		scheme = "ssl"
+	}
+	return Config{URL: scheme + "://" + addr.String(), Foreign: true}
+}
+
 // Deliver connects to the broker of c, publishes the messages one after the other, each until the broker has acknowledged
-// it, and disconnects. It is for answers to a requester's broker: c.Foreign should be set. ctx bounds the whole.
+// it, and disconnects. It is for answers to a requester's broker. ctx bounds the whole.
 func Deliver(ctx context.Context, c Config, messages ...Message) error {
 	client, err := New(c)
 	if err != nil {
