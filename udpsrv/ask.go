@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/internal/discover"
+	"rollcall/reports"
+)
+
+// asking says whom a sweep asks, and how.
+type asking struct {
+	to         []string
+	interfaces []string
+	wait       time.Duration
+	port       int
+	via        string
+	topic      string
+}
+
+// maxWait bounds --wait and --timeout.
+const maxWait = 5 * time.Minute
+
+// flags adds the flags that every command which may sweep has.
+func (q *asking) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&q.to, "to", nil, "address, or address:port, to ask instead of everybody (may be repeated)")
+	f.StringSliceVar(&q.interfaces, "interface", nil, "network interface to ask on; default: every usable one (may be repeated)")
+	f.DurationVar(&q.wait, "wait", time.Second, "how long to listen for answers at most")
+	f.IntVar(&q.port, "port", discover.Port, "UDP port to ask")
+	q.via = viaUDP
+}
+
+// check refuses values that the types of the flags allow and that can't be.
+func (q *asking) check() error {
+	if q.wait <= 0 || q.wait > maxWait {
+		return usagef("--wait: %s is not between 0 and %s", q.wait, maxWait)
+	}
+	if q.port < 1 || q.port > 65535 {
+		return usagef("--port: %d is not from 1 to 65535", q.port)
+	}
+	for _, s := range q.to {
+		if _, err := netip.ParseAddrPort(s); err == nil {
+			continue
+		}
+		if _, err := netip.ParseAddr(s); err != nil {
+			return usagef("--to: %q is neither an address nor address:port", s)
+		}
+	}
+	switch q.via {
+	case viaUDP:
+	case viaMQTT, viaBoth:
+		if err := reports.ValidTopic(q.topic); err != nil {
+			return usagef("--topic: %v", err)
+		}
+	default:
+		return usagef("--via: %q is none of udp, mqtt, both", q.via)
+	}
+	return nil
+}
+
+// viaBoth is the word of --via for both ways.
+const viaBoth = "both"
+
+// news is what one answer of a host added.
+type news struct {
+	host     *host
+	services []reports.FoundService
+	fresh    bool
+}
+
+// round is how one sweep went.
+type round struct {
+	*roll
+	id      uint64
+	elapsed time.Duration
+	stats   discover.SweepStats
+	wrong   int  // messages by MQTT that were no answers
+	dropped int  // answers by MQTT that came too fast
+	whole   bool // it was not interrupted
+	show    func(news)
+}
+
+// ask sweeps once. It calls show, if that is not nil, for each piece of news as it comes in. The collector may be nil. An
+// interruption is no error: what was heard until then is returned.
+func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discover.ID, show func(news)) (*round, error) {
+	rd := &round{roll: newRoll(), id: rand.Uint64N(1<<53-1) + 1, show: show}
+	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: q.to, Interfaces: q.interfaces, Wait: q.wait,
+		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
+	start := time.Now()
+	answers := make(chan discover.Answer, backlog)
+	swept := make(chan error, 1)
+	sweep := func() {
+		var err error
+		rd.stats, err = discover.Sweep(ctx, conf, func(an discover.Answer) { answers <- an })
+		close(answers)
+		swept <- err
+	}
+	if c == nil {
+		go sweep()
+		rd.listen(ctx, answers, nil, nil) // the sweep itself knows when it is complete
+	} else {
+		conf.ReplyTo, conf.Topic, conf.BrokerPort = c.replyTo, c.topic, c.port
+		wrong, dropped := c.wrong.Load(), c.dropped.Load()
+		c.collect(rd.id)
+		enough := time.NewTimer(q.wait)
+		defer enough.Stop()
+		go sweep()
+		rd.listen(ctx, answers, c.reports, enough.C)
+		rd.wrong, rd.dropped = int(c.wrong.Load()-wrong), int(c.dropped.Load()-dropped)
+	}
+	if err := <-swept; err != nil {
+		return rd, fmt.Errorf("sweep: %w", err)
+	}
+	rd.elapsed, rd.whole = time.Since(start), ctx.Err() == nil
+	return rd, nil
+}
+
+// listen takes answers in until the sweep has ended, which closes answers, and, where reports are collected, time is up or ctx
+// ends.
+func (rd *round) listen(ctx context.Context, answers <-chan discover.Answer, reported <-chan reports.Report, timeUp <-chan time.Time) {
+	id, done := reports.ID(strconv.FormatUint(rd.id, 10)), ctx.Done()
+	report := func(rep reports.Report) {
+		if rep.ID == id { // one of the last round may still have been on its way
+			rd.take(rd.report(rep))
+		}
+	}
+	for answers != nil || timeUp != nil {
+		select {
+		case an, ok := <-answers:
+			if !ok {
+				answers = nil
+				continue
+			}
+			rd.take(rd.answer(an))
+		case rep := <-reported:
+			report(rep)
+		case <-timeUp:
+			timeUp = nil
+		case <-done:
+			timeUp, done = nil, nil
+		}
+	}
+	for range len(reported) {
+		report(<-reported)
+	}
+}
+
+// take shows what an answer added, if it added anything.
+func (rd *round) take(h *host, services []reports.FoundService, fresh bool) {
+	if h != nil && rd.show != nil && (fresh || len(services) > 0) {
+		rd.show(news{h, services, fresh})
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rollcall/internal/bus"
+	"rollcall/reports"
+)
+
+// errInterrupted is what a command says that was told to stop.
+var errInterrupted = errors.New("interrupted")
+
+// link is a connection to a broker, and what its retained messages say of one host.
+type link struct {
+	*bus.Client
+	target
+	name string // of the broker, for errors
+
+	mu       sync.Mutex
+	retained map[string][]byte // by topic
+	seen     chan struct{}     // closed once the description of the target is there
+}
+
+// withBroker connects to a broker within the time given, calls f and closes the connection.
+func withBroker(ctx context.Context, a *app, b brokerURL, within time.Duration, f func(context.Context, *link) error) error {
+	client, err := bus.New(b.config(a))
+	if err != nil {
+		return fmt.Errorf("broker %s: %w", b, err)
+	}
+	alive, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(alive) }()
+	defer func() {
+		stop()
+		<-ended // nil: it ends by its own context
+	}()
+	wait, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if err := client.Wait(wait); err != nil {
+		if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
+			return errInterrupted
+		}
+		return fmt.Errorf("connect to broker %s: %w", b, err)
+	}
+	return f(ctx, &link{Client: client, name: b.String(), retained: map[string][]byte{}, seen: make(chan struct{})})
+}
+
+// look reads what the broker has retained of the target: descriptions and statuses. It returns as soon as the description of
+// the service is there, at the latest after verifyWait, and reports whether the broker knows the host.
+func (l *link) look(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, verifyWait)
+	defer cancel()
+	t := reports.Topics{Host: l.host, Service: l.service}
+	var once sync.Once
+	keep := func(m bus.Message) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if _, again := l.retained[m.Topic]; len(l.retained) >= 2*maxServices && !again {
+			return
+		}
+		l.retained[m.Topic] = m.Payload
+		if m.Topic == t.To("description") {
+			once.Do(func() { close(l.seen) })
+		}
+	}
+	// Other services' descriptions come before the target's own, which ends the wait. Not getting them is no loss.
+	_ = l.Subscribe(ctx, 1, keep, "/"+l.host+"/+/description")
+	if err := l.Subscribe(ctx, 1, keep, reports.HostStatus(l.host), t.To("status"), t.To("description")); err != nil {
+		return false
+	}
+	select {
+	case <-l.seen:
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, payload := range l.retained {
+		if len(payload) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// payload returns the retained payload of a topic, nil if there is none.
+func (l *link) payload(topic string) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.retained[topic]
+}
+
+// described returns the services of the host that describe themselves, by name.
+func (l *link) described() (out []reports.Service) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, topic := range slices.Sorted(maps.Keys(l.retained)) {
+		segs := strings.Split(topic, "/")
+		if segs[len(segs)-1] != "description" || reports.Depth(l.retained[topic]) > reports.MaxDepth {
+			continue
+		}
+		var s reports.Service
+		if json.Unmarshal(l.retained[topic], &s) != nil || s.Validate() != nil || s.Name != segs[len(segs)-2] {
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// description returns what the target's service says of itself, if it does.
+func (l *link) description() (reports.Service, bool) {
+	all := l.described()
+	i := slices.IndexFunc(all, func(s reports.Service) bool { return s.Name == l.service })
+	if i < 0 {
+		return reports.Service{}, false
+	}
+	return all[i], true
+}
+
+// answer is a reports.Result with its data still in JSON.
+type answer struct {
+	ID    reports.ID      `json:"id"`
+	OK    bool            `json:"ok"`
+	Data  json.RawMessage `json:"data"`
+	Error string          `json:"error"`
+	Code  string          `json:"code"`
+}
+
+// command sends the target's service a command and waits for its result, on a topic that nobody else knows.
+func (l *link) command(ctx context.Context, verb string, fields map[string]any, timeout time.Duration) (json.RawMessage, error) {
+	id, err := json.Marshal("udpsrv-" + rand.Text())
+	if err != nil {
+		return nil, err
+	}
+	reply := "/udpsrv/" + rand.Text()
+	envelope := map[string]any{}
+	maps.Copy(envelope, fields)
+	envelope["id"], envelope["reply"] = json.RawMessage(id), reply
+	var payload bytes.Buffer
+	e := json.NewEncoder(&payload)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(envelope); err != nil {
+		return nil, err
+	}
+	if payload.Len() > reports.MaxPayload {
+		return nil, fmt.Errorf("%s has %d bytes as it is sent, at most %d are allowed", verb, payload.Len(), reports.MaxPayload)
+	}
+	tail := verb
+	if l.path != "" && (verb == "get" || verb == "set") {
+		tail += "/" + l.path
+	}
+	m := bus.Message{Topic: reports.Topics{Host: l.host, Service: l.service}.To(tail), Payload: payload.Bytes(), QoS: 1}
+
+	wait, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var got answer
+	_, err = l.Request(wait, m, reply, func(m bus.Message) bool {
+		var r answer
+		if reports.Depth(m.Payload) > 2*reports.MaxDepth || json.Unmarshal(m.Payload, &r) != nil || r.ID != reports.ID(id) {
+			return false
+		}
+		got = r
+		return true
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, errInterrupted
+	case err != nil && wait.Err() != nil:
+		return nil, l.silent(timeout)
+	case err != nil:
+		return nil, fmt.Errorf("%s %s: %w", verb, l.target, err)
+	case !got.OK:
+		return nil, fmt.Errorf("%s: %s (%s)", l.target, cmp.Or(got.Error, "refused"), cmp.Or(got.Code, "no code"))
+	}
+	return got.Data, nil
+}
+
+// silent is the error for a service that did not answer.
+func (l *link) silent(timeout time.Duration) error {
+	status := cmp.Or(string(l.payload(reports.Topics{Host: l.host, Service: l.service}.To("status"))),
+		string(l.payload(reports.HostStatus(l.host))), "unknown")
+	text := fmt.Sprintf("no answer from %s within %s (is it online? status: %.20s)", l.target, timeout, status)
+	var names []string
+	for _, s := range l.described() {
+		names = append(names, s.Name)
+	}
+	if _, ok := l.description(); !ok && len(names) > 0 {
+		text += fmt.Sprintf("; %s has %s", l.host, listed(names))
+	}
+	return errors.New(text)
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"rollcall/reports"
+)
+
+// table prints a row for each service, as they become known. The columns are wide enough for most names, because the widest
+// is not known while rows still come in.
+type table struct {
+	w      io.Writer
+	headed bool
+	marks  bool // a column of +, ~ and - stands first
+}
+
+const (
+	tableRow = "%-16s %-15s %-14s %-12s %-7s %6s  %s\n"
+	shortID  = 8 // hex digits of an id that are printed
+)
+
+// rows prints a row for each service of n; a host that came without any has one row all the same.
+func (t *table) rows(mark string, n news) {
+	if len(n.services) == 0 {
+		t.row(mark, n.host, reports.FoundService{})
+	}
+	for _, f := range n.services {
+		t.row(mark, n.host, f)
+	}
+}
+
+func (t *table) row(mark string, h *host, f reports.FoundService) {
+	if !t.headed {
+		t.headed = true
+		t.line(" ", "HOST", "ADDRESS", "SERVICE", "FUNCTION", "STATUS", "POINTS", "ID")
+	}
+	points := ""
+	if f.Status != reports.Unknown || f.Points > 0 {
+		points = strconv.Itoa(f.Points)
+	}
+	t.line(mark, h.Hostname, h.IPAddr, f.Name, f.Function, string(f.Status), points, h.ID[:min(shortID, len(h.ID))])
+}
+
+func (t *table) line(mark string, cells ...string) {
+	args := make([]any, len(cells))
+	for i, c := range cells {
+		args[i] = cmp.Or(clean(c), "-")
+	}
+	line := fmt.Sprintf(tableRow, args...)
+	if t.marks {
+		line = mark + " " + line
+	}
+	io.WriteString(t.w, line) // output remembers the error
+}
+
+// document is what sweep --json prints.
+type document struct {
+	ID        uint64          `json:"id"`
+	ElapsedMS int64           `json:"elapsed_ms"`
+	Hosts     []reports.Found `json:"hosts"`
+}
+
+func (rd *round) document() document {
+	d := document{ID: rd.id, ElapsedMS: rd.elapsed.Milliseconds(), Hosts: []reports.Found{}}
+	for _, h := range rd.sorted() {
+		d.Hosts = append(d.Hosts, h.public())
+	}
+	return d
+}
+
+// public returns what the JSON of sweep has of the host.
+func (h *host) public() reports.Found {
+	f := h.Found
+	f.Brokers = nil
+	return f
+}
+
+// printJSON prints v as one line of JSON that is safe on a terminal.
+func printJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(cleanJSON(b.Bytes()))
+	return err
+}
+
+// summary prints how a sweep went, and what a person should know of the hosts, to stderr.
+func (a *app) summary(rd *round) {
+	for _, w := range rd.stats.Warnings {
+		a.warnf("%s", w)
+	}
+	fmt.Fprintf(a.err, "%s, %s in %s (%d datagrams sent, %d received)\n", plural(len(rd.hosts), "host"),
+		plural(rd.services(), "service"), rd.elapsed.Round(time.Millisecond), rd.stats.Sent, rd.stats.Received)
+	if n := rd.stats.Wrong + rd.wrong + rd.refused; n > 0 {
+		a.warnf("%s not understood and left out", plural(n, "answer"))
+	}
+	if rd.dropped > 0 {
+		a.warnf("%s came too fast and lost", plural(rd.dropped, "answer"))
+	}
+	a.notes(rd.roll)
+}
+
+// notes says in plain words what is unusual about hosts.
+func (a *app) notes(r *roll) {
+	var open, loopback []string
+	for _, h := range r.sorted() {
+		if h.open {
+			open = append(open, h.Hostname)
+		}
+		if h.loopbackOnly {
+			loopback = append(loopback, h.Hostname)
+		}
+	}
+	for _, name := range r.twins() {
+		a.warnf("%d hosts are named %s: %s", len(r.byName[name]), name, hostList(r.byName[name]))
+	}
+	if len(open) > 0 {
+		fmt.Fprintf(a.err, "open, answering anyone (no authorized_operators file): %s\n", clean(listed(open)))
+	}
+	if len(loopback) > 0 {
+		fmt.Fprintf(a.err, "broker on loopback only, out of reach from here: %s\n", clean(listed(loopback)))
+	}
+}
+
+// hostList names hosts by what tells them apart.
+func hostList(hosts []*host) string {
+	var names []string
+	for _, h := range hosts {
+		names = append(names, cmp.Or(h.ID, "no id")+" at "+h.IPAddr)
+	}
+	return listed(names)
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/reports"
+)
+
+// asked is the options of the commands that speak to one service.
+type asked struct {
+	asking
+	json    bool
+	timeout time.Duration
+	file    string
+}
+
+func (o *asked) flags(cmd *cobra.Command) {
+	o.asking.flags(cmd)
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the answer as JSON")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for the answer")
+}
+
+// command sends one command to the service and returns its answer.
+func (o *asked) command(ctx context.Context, a *app, t target, verb string, fields func(*link) map[string]any) (data json.RawMessage, err error) {
+	if o.timeout <= 0 || o.timeout > maxWait {
+		return nil, usagef("--timeout: %s is not between 0 and %s", o.timeout, maxWait)
+	}
+	err = a.reach(ctx, t, &o.asking, func(ctx context.Context, l *link) error {
+		data, err = l.command(ctx, verb, fields(l), o.timeout)
+		return err
+	})
+	return data, err
+}
+
+// noFields is a command without a value.
+func noFields(*link) map[string]any { return nil }
+
+// only is a command with a value.
+func only(value any) func(*link) map[string]any {
+	return func(*link) map[string]any { return map[string]any{"value": value} }
+}
+
+// Paths of get that are no points.
+const (
+	pathSetup       = "setup"
+	pathDescription = "description"
+)
+
+func newGet(a *app) *cobra.Command {
+	var o asked
+	cmd := &cobra.Command{
+		Use:   "get HOST/SERVICE[/PATH]",
+		Short: "Read a point, a branch, or all points of a service",
+		Long: `Read a point, and print its bare value; or a branch or all points of a service, and print a table of them.
+
+HOST is a hostname, an address, or at least four digits of an id. The paths setup and description are the service's set-up and
+what it says of itself.`,
+		Example:           "  udpsrv get pizero2/hostsensor/load/1\n  udpsrv get pizero2/gpio\n  udpsrv get pizero2/gpio/description",
+		Args:              exactly(1, "HOST/SERVICE[/PATH]"),
+		ValidArgsFunction: completeTarget(a, func(cachedPoint) bool { return true }),
+		RunE: action(func(ctx context.Context, args []string) error {
+			t, err := parseTarget(args[0], pathSetup, pathDescription)
+			if err != nil {
+				return err
+			}
+			if t.path == pathDescription {
+				return o.describe(ctx, a, t)
+			}
+			data, err := o.command(ctx, a, t, "get", noFields)
+			switch {
+			case err != nil:
+				return err
+			case o.json:
+				return printJSON(a.out, data)
+			case t.path == pathSetup:
+				return printText(a.out, data)
+			}
+			return printReadings(a.out, t.path, data, time.Now())
+		}),
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// describe prints the retained description of a service.
+func (o *asked) describe(ctx context.Context, a *app, t target) error {
+	return a.reach(ctx, t, &o.asking, func(_ context.Context, l *link) error {
+		raw := l.payload(reports.Topics{Host: l.host, Service: l.service}.To("description"))
+		if len(raw) == 0 {
+			return fmt.Errorf("%s has no description on %s", l.target, l.name)
+		}
+		var b bytes.Buffer
+		if reports.Depth(raw) > 2*reports.MaxDepth || !json.Valid(raw) {
+			return fmt.Errorf("description of %s is not JSON", l.target)
+		}
+		if o.json {
+			return printJSON(a.out, json.RawMessage(raw))
+		}
+		if err := json.Indent(&b, raw, "", "  "); err != nil {
+			return err
+		}
+		b.WriteByte('\n')
+		_, err := a.out.Write(cleanJSON(b.Bytes()))
+		return err
+	})
+}
+
+func newSet(a *app) *cobra.Command {
+	var o asked
+	cmd := &cobra.Command{
+		Use:   "set HOST/SERVICE/PATH VALUE",
+		Short: "Set a point, and print what is read back",
+		Long: `Set a point, and print what is read back.
+
+VALUE is taken as text, which the service reads according to the type of the point: ON, OFF and TOGGLE, numbers, words. A JSON
+object or array is sent as such; an object with "value" may have what the point knows beside it, as {"value":"ON","for":"5s"}.`,
+		Example:           "  udpsrv set pizero2/gpio/output/pump ON\n  udpsrv set pizero2/gpio/output/pump '{\"value\":\"ON\",\"for\":\"5s\"}'",
+		Args:              exactly(2, "HOST/SERVICE/PATH and VALUE"),
+		ValidArgsFunction: completeTarget(a, func(p cachedPoint) bool { return p.Set }),
+		RunE: action(func(ctx context.Context, args []string) error {
+			t, err := parseTarget(args[0])
+			if err != nil {
+				return err
+			}
+			if t.path == "" {
+				return usagef("%q names no point; HOST/SERVICE/PATH is needed", args[0])
+			}
+			if !utf8.ValidString(args[1]) {
+				return usagef("VALUE is not UTF-8")
+			}
+			data, err := o.command(ctx, a, t, "set", func(l *link) map[string]any { return setFields(l, args[1]) })
+			if err != nil {
+				return err
+			}
+			return o.print(a, t.path, data)
+		}),
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// setFields makes the payload of a set of the text that a person typed.
+func setFields(l *link, text string) map[string]any {
+	raw := bytes.TrimSpace([]byte(text))
+	if len(raw) == 0 || (raw[0] != '{' && raw[0] != '[') || reports.Depth(raw) > reports.MaxDepth || !json.Valid(raw) {
+		return map[string]any{"value": text}
+	}
+	var fields map[string]json.RawMessage
+	d, _ := l.description()
+	if p, ok := d.Point(l.path); ok && p.Type == reports.JSON || json.Unmarshal(raw, &fields) != nil || fields["value"] == nil {
+		return map[string]any{"value": json.RawMessage(raw)}
+	}
+	out := map[string]any{}
+	for k, v := range fields {
+		out[k] = v
+	}
+	return out
+}
+
+// print prints what a command returned, if it returned anything.
+func (o *asked) print(a *app, path string, data json.RawMessage) error {
+	switch {
+	case len(data) == 0 || string(data) == "null":
+		return nil
+	case o.json:
+		return printJSON(a.out, data)
+	}
+	return printReadings(a.out, path, data, time.Now())
+}
+
+func newControl(a *app) *cobra.Command {
+	var o asked
+	cmd := &cobra.Command{
+		Use:               "control HOST/SERVICE TEXT",
+		Short:             "Send a service a control block; - takes it from stdin",
+		Example:           "  udpsrv control pizero2/gpio '{\"verb\":\"pulse\",\"name\":\"pump\"}'\n  udpsrv control pizero2/gpio - < block.txt",
+		Args:              exactly(2, "HOST/SERVICE and TEXT"),
+		ValidArgsFunction: completeTarget(a, nil),
+		RunE: action(func(ctx context.Context, args []string) error {
+			t, err := parseService(args[0])
+			if err != nil {
+				return err
+			}
+			text := args[1]
+			if text == "-" {
+				if text, err = readDocument(a.in, "stdin"); err != nil {
+					return err
+				}
+			}
+			data, err := o.command(ctx, a, t, "control", only(text))
+			if err != nil {
+				return err
+			}
+			return o.print(a, "", data)
+		}),
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func newSetup(a *app) *cobra.Command {
+	var o asked
+	cmd := &cobra.Command{
+		Use:   "setup HOST/SERVICE",
+		Short: "Set a service up from a file, or print its present set-up",
+		Long: `Set a service up from a YAML or JSON file: all of it is applied, or nothing. Without -f the present set-up is printed, as
+a file that setup -f takes.`,
+		Example:           "  udpsrv setup pizero2/gpio > gpio.yaml\n  udpsrv setup pizero2/gpio -f gpio.yaml",
+		Args:              exactly(1, "HOST/SERVICE"),
+		ValidArgsFunction: completeTarget(a, nil),
+	}
+	cmd.RunE = action(func(ctx context.Context, args []string) error {
+		t, err := parseService(args[0])
+		if err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("file") {
+			return o.setUp(ctx, a, t)
+		}
+		t.path = pathSetup
+		data, err := o.command(ctx, a, t, "get", noFields)
+		switch {
+		case err != nil:
+			return err
+		case o.json:
+			return printJSON(a.out, data)
+		}
+		return printText(a.out, data)
+	})
+	o.flags(cmd)
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file with the new set-up; - is stdin")
+	return cmd
+}
+
+// setUp sends the document of -f.
+func (o *asked) setUp(ctx context.Context, a *app, t target) error {
+	from := a.in
+	if o.file != "-" {
+		f, err := os.Open(o.file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		from = f
+	}
+	doc, err := readDocument(from, o.file)
+	if err != nil {
+		return err
+	}
+	data, err := o.command(ctx, a, t, "setup", only(doc))
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return o.print(a, "", data)
+	}
+	return nil
+}
+
+// parseService reads HOST/SERVICE.
+func parseService(s string) (target, error) {
+	t, err := parseTarget(s)
+	if err == nil && t.path != "" {
+		err = usagef("%q is more than HOST/SERVICE", s)
+	}
+	return t, err
+}
+
+// readDocument reads a document that goes into one payload. An empty one is refused: it is what a failed program before a pipe
+// leaves.
+func readDocument(r io.Reader, name string) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r, reports.MaxPayload+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read %s: %w", name, err)
+	case len(b) > reports.MaxPayload:
+		return "", fmt.Errorf("%s has more than %d bytes", name, reports.MaxPayload)
+	case !utf8.Valid(b):
+		return "", fmt.Errorf("%s is not UTF-8", name)
+	case len(bytes.TrimSpace(b)) == 0:
+		return "", errors.New(name + " is empty; nothing was sent")
+	}
+	return string(b), nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/internal/bus"
+)
+
+// spying is the options of spy.
+type spying struct {
+	json  bool
+	count int
+}
+
+// spied is what spy --json prints of a message.
+type spied struct {
+	Time     time.Time `json:"time"`
+	Topic    string    `json:"topic"`
+	Payload  string    `json:"payload"`
+	QoS      byte      `json:"qos"`
+	Retained bool      `json:"retained"`
+}
+
+func newSpy(a *app) *cobra.Command {
+	var s spying
+	cmd := &cobra.Command{
+		Use:   "spy [TOPIC...]",
+		Short: "Print the messages of a broker as they come",
+		Long: `Print the messages of a broker as they come: of this machine's own, or of the one that --broker names. TOPIC may have the
+wildcards + and #; without one all messages are printed. Messages that the broker had retained are marked.`,
+		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status",
+		RunE:    action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
+	}
+	cmd.Flags().BoolVar(&s.json, "json", false, "print an object for each message")
+	cmd.Flags().IntVarP(&s.count, "count", "n", 0, "end after so many messages; 0: never")
+	return cmd
+}
+
+func (s *spying) run(ctx context.Context, a *app, topics []string) error {
+	if s.count < 0 {
+		return usagef("--count: %d is less than 0", s.count)
+	}
+	if len(topics) == 0 {
+		topics = []string{"#"}
+	}
+	for _, t := range topics {
+		if err := validFilter(t); err != nil {
+			return err
+		}
+	}
+	b := brokerURL{Host: "127.0.0.1", Port: portMQTT}
+	if a.named != nil {
+		b = *a.named
+	}
+	err := withBroker(ctx, a, b, connectWait, func(ctx context.Context, l *link) error { return s.listen(ctx, a, l, topics) })
+	if ctx.Err() != nil {
+		return nil // being interrupted is how spy ends
+	}
+	return err
+}
+
+// listen prints messages until there were enough or ctx ends.
+func (s *spying) listen(ctx context.Context, a *app, l *link, topics []string) error {
+	messages := make(chan bus.Message, backlog)
+	lost := make(chan struct{}, 1)
+	receive := func(m bus.Message) {
+		select {
+		case messages <- m:
+		default: // the printer is too slow; the reader of the socket must not wait for it
+			select {
+			case lost <- struct{}{}:
+			default:
+			}
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	if err := l.Subscribe(wait, 1, receive, topics...); err != nil {
+		return fmt.Errorf("subscribe at %s: %w", l.name, err)
+	}
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lost:
+			a.warnf("messages came too fast; some are not shown")
+			n--
+		case m := <-messages:
+			if err := s.print(a, m); err != nil {
+				return fmt.Errorf("write to stdout: %w", err)
+			}
+			if n == s.count {
+				return nil
+			}
+		}
+	}
+}
+
+func (s *spying) print(a *app, m bus.Message) error {
+	if s.json {
+		return printJSON(a.out, spied{time.Now().UTC(), m.Topic, string(m.Payload), m.QoS, m.Retained})
+	}
+	line := clean(m.Topic) + " " + clean(string(m.Payload))
+	if m.Retained {
+		line += " (retained)"
+	}
+	_, err := fmt.Fprintln(a.out, line)
+	return err
+}
+
+// validFilter refuses what is no topic filter (MQTT 3.1.1 §4.7.1).
+func validFilter(s string) error {
+	levels := strings.Split(s, "/")
+	for i, l := range levels {
+		hash := strings.Contains(l, "#") && (l != "#" || i < len(levels)-1)
+		plus := strings.Contains(l, "+") && l != "+"
+		if hash || plus {
+			return usagef("topic %q: + and # stand for whole levels, # at the end only", s)
+		}
+	}
+	if s == "" || len(s) > 65535 || clean(s) != s {
+		return usagef("topic %.40q is empty, too long or has control characters", s)
+	}
+	return nil
+}

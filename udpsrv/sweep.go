@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/internal/discover"
+)
+
+// sweeping is the options of sweep.
+type sweeping struct {
+	asking
+	json  bool
+	watch bool
+	every time.Duration
+}
+
+func newSweep(a *app) *cobra.Command {
+	var s sweeping
+	cmd := &cobra.Command{
+		Use:   "sweep",
+		Short: `Ask every host "who are you?" and list the services that answer`,
+		Long: `Ask every host of the network "who are you?" and list the services that answer.
+
+Rows come as answers come. With --via mqtt the question is put in the original form, and the answers are collected at the
+broker that --broker names, or at one that is opened for the time of the sweep.`,
+		Example: "  udpsrv sweep\n  udpsrv sweep --json | jq '.hosts[].hostname'\n  udpsrv sweep --watch\n  udpsrv sweep --to 10.1.2.3,10.1.2.4",
+		Args:    noArgs,
+		RunE:    action(func(ctx context.Context, _ []string) error { return s.run(ctx, a) }),
+	}
+	s.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&s.via, "via", viaUDP, "how hosts answer: udp, mqtt (the original form) or both")
+	f.StringVar(&s.topic, "topic", "/stat/data", "topic that answers by mqtt are collected on")
+	f.BoolVar(&s.json, "json", false, "print one JSON object; with --watch one for each change")
+	f.BoolVar(&s.watch, "watch", false, "sweep again and again, and print what changes, until interrupted")
+	f.DurationVar(&s.every, "every", 5*time.Second, "how often --watch sweeps")
+	// The only error is that of a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaUDP, viaMQTT, viaBoth}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// errNothing says that a sweep heard nobody.
+var errNothing = errors.New("no host answered")
+
+func (s *sweeping) run(ctx context.Context, a *app) (err error) {
+	if err := s.check(); err != nil {
+		return err
+	}
+	if s.every <= 0 {
+		return usagef("--every: %s is not more than 0", s.every)
+	}
+	var c *collector
+	if s.via != viaUDP {
+		if c, err = openCollector(ctx, a, s.topic); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.close()) }()
+	}
+	if s.watch {
+		return s.watchAll(ctx, a, c)
+	}
+	return s.once(ctx, a, c)
+}
+
+func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
+	known := a.openCache()
+	scope := s.scope()
+	t := table{w: a.out}
+	show := func(n news) { t.rows("", n) }
+	if s.json {
+		show = nil
+	}
+	rd, err := s.ask(ctx, a, c, known.expect(scope), show)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		if err := printJSON(a.out, rd.document()); err != nil {
+			return err
+		}
+	}
+	a.summary(rd)
+	known.learn(rd, scope)
+	a.save(known)
+	tellHeard(ctx, a, rd.hosts)
+	if len(rd.hosts) == 0 {
+		return fmt.Errorf("%w within %s", errNothing, s.wait)
+	}
+	return nil
+}
+
+// expected is the ids of hosts, for discover.SweepConfig.Expect.
+func expected(ids []string) (out []discover.ID) {
+	for _, s := range ids {
+		if id, ok := parseID(s); ok {
+			out = append(out, id)
+		}
+	}
+	return out
+}
