@@ -80,7 +80,9 @@ type LineOptions struct {
 	Bias      Bias
 	Drive     Drive
 	Debounce  time.Duration // kernel 5.10 or later; 0: none
-	Events    func(Event)   // called for both edges of an input, in order, from one goroutine a line; must not block
+	// Events is called for both edges of an input, in order, from one goroutine at a time; it must not block. A chip that is
+	// unplugged sends no more; Value then returns syscall.ENODEV.
+	Events func(Event)
 }
 
 // Event is an edge.
@@ -88,5 +90,5 @@ type Event struct {
 	Offset int
 	Rising bool          // logical: after ActiveLow
 	Time   time.Duration // the kernel's monotonic clock
-	Seq    uint32        // counts the edges of this line from 1; a gap means that edges were lost
+	Seq    uint32        // counts the edges of this line from 1; a gap means that edges were lost (no gap before kernel 5.10)
 }

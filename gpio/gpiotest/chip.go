@@ -109,7 +109,7 @@ func (h *handle) Request(offset int, o gpio.LineOptions) (gpio.Line, error) {
 	w.holder = l
 	h.lines[l] = struct{}{}
 	b.settle(offset)
-	l.stable = w.level
+	l.stable, l.ready = w.level, true
 	return l, nil
 }
 

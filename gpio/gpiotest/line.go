@@ -16,6 +16,7 @@ type line struct {
 	edges  *box // where its events wait; nil without Events
 
 	value  int // logical, of an output
+	ready  bool // requested: what changes from now on is an edge
 	closed bool
 	seq    uint32
 	stable int         // the debounced level
@@ -89,7 +90,7 @@ func (l *line) wrap(verb string, err error) error {
 
 // changed takes note of a new level on the line; the lock is held.
 func (l *line) changed(level int) {
-	if l.o.Output {
+	if l.o.Output || !l.ready {
 		return
 	}
 	if l.o.Debounce == 0 {

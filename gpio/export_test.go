@@ -1,0 +1,12 @@
+package gpio
+
+import "github.com/warthog618/gpiod"
+
+// OpenV1 opens a chip by the interface that kernels before 5.10 have.
+func OpenV1(path string) (Chip, error) {
+	c, err := gpiod.NewChip(path, gpiod.WithABIVersion(1))
+	if err != nil {
+		return nil, err
+	}
+	return &chip{chip: c, path: path, lines: map[*held]struct{}{}}, nil
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# make bench: the figures of docs/benchmarks.md. As root it measures whole hosts in namespaces; otherwise the packages alone.
+set -euo pipefail
+printf 'date: %s  commit: %s  machine: %s cores, %s, %s\n' "$(date +%F)" "$(git describe --always --dirty)" "$(nproc)" \
+	"$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -sr)"
+go version
+echo "== sizes (arm64, stripped)"
+lab/cross.sh '-s -w' | grep arm64
+echo "== packages"
+go test -run '^$' -bench . -benchmem ./internal/... ./agents/... ./reports ./config
+if [ "$(id -u)" = 0 ]; then
+	echo "== hosts in namespaces"
+	ROLLCALL_LAB=1 go test -run '^$' -bench . -benchtime 1x -timeout 20m ./lab
+else
+	echo "== hosts in namespaces: not measured, needs root (sudo make bench)"
+fi

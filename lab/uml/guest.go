@@ -1,0 +1,128 @@
+package uml
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rollcall/lab/uml/job"
+)
+
+// Guest is a kernel that runs. It is killed when its test ends.
+type Guest struct {
+	t       testing.TB
+	dir     string // of the job: shared with the guest
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when the kernel's process has ended
+	timeout time.Duration
+}
+
+// Boot starts a guest that runs a binary. Inside there are a gpio-sim chip pinctrl-bcm2835 with the lines GPIO0 to GPIO27 and
+// an IIO dummy device.
+func Boot(t testing.TB, o Options) *Guest {
+	t.Helper()
+	kernel := Kernel(t)
+	dir := t.TempDir()
+	o, err := checked(o, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	init := filepath.Join(dir, "init")
+	goCommand(t, []string{"CGO_ENABLED=0"}, "build", "-o", init, "rollcall/lab/uml/init")
+	spec, err := json.Marshal(job.Spec{
+		Binary: o.Binary, Args: o.Args, Dir: o.Dir,
+		Env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/tmp", "TMPDIR=/tmp", GuestEnv + "=1"}, o.Env...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, job.SpecFile), spec, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := &Guest{t: t, dir: dir, done: make(chan struct{}), timeout: o.Timeout}
+	g.start(exec.Command(kernel, commandLine(o, dir, init)...))
+	return g
+}
+
+func (g *Guest) start(cmd *exec.Cmd) {
+	console, err := os.Create(filepath.Join(g.dir, "console"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer console.Close() // the child has its own
+	cmd.Stdout, cmd.Stderr = console, console
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // every process of the guest is one of the host's
+	if err := cmd.Start(); err != nil {
+		g.t.Fatal(err)
+	}
+	g.cmd = cmd
+	go func() { // ends with the process, which kill ends
+		defer close(g.done)
+		_ = cmd.Wait() // the guest's own status says more, and is in its file
+	}()
+	g.t.Cleanup(g.kill)
+}
+
+// kill ends all processes of the guest, and waits for the kernel.
+func (g *Guest) kill() {
+	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		g.t.Errorf("kill the guest: %v", err)
+	}
+	<-g.done
+}
+
+// Wait waits until the guest has powered itself off. A guest that does not in time, or that breaks, fails the test.
+func (g *Guest) Wait() Result {
+	g.t.Helper()
+	timer := time.NewTimer(g.timeout)
+	defer timer.Stop()
+	late := false
+	select {
+	case <-g.done:
+	case <-timer.C:
+		late = true
+		g.kill()
+	}
+	r := Result{Output: g.read(job.OutputFile), Console: g.read("console")}
+	status := strings.TrimSpace(string(g.read(job.StatusFile)))
+	var err error
+	switch r.Status, err = strconv.Atoi(status); {
+	case late:
+		g.t.Fatalf("the guest has not ended after %v; it said:\n%s\nits console:\n%s", g.timeout, r.Output, r.Console)
+	case err != nil:
+		g.t.Fatalf("the guest broke: %q; it said:\n%s\nits console:\n%s", status, r.Output, r.Console)
+	}
+	return r
+}
+
+// read returns a file of the job, or nothing if the guest has not made it.
+func (g *Guest) read(name string) []byte {
+	data, err := os.ReadFile(filepath.Join(g.dir, name))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		g.t.Error(err)
+	}
+	return data
+}
+
+// goCommand runs the go tool and returns what it prints.
+func goCommand(t testing.TB, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, exit.Stderr)
+	}
+	if err != nil {
+		t.Fatalf("go %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
