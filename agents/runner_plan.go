@@ -1,0 +1,158 @@
+package agents
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"rollcall/config"
+	"rollcall/internal/bus"
+)
+
+// plan is a configuration, checked: what is to run. Making one starts nothing.
+type plan struct {
+	host, stateDir string
+	broker         bus.Config
+	entries        []entry
+}
+
+// entry is one configured agent with its decoded options.
+type entry struct {
+	name, kind string
+	factory    Factory
+	options    Options
+	points     map[string]config.Filter
+	deps       Deps
+}
+
+// make constructs the agent.
+func (e entry) make(log *slog.Logger) (Agent, error) {
+	d := e.deps
+	d.Service, d.Log = e.name, log
+	return e.factory.New(e.options, d)
+}
+
+// same reports whether two entries mean the same, so that a service of the one need not be disturbed for the other.
+func (e entry) same(other entry) bool {
+	return e.name == other.name && e.kind == other.kind && reflect.DeepEqual(e.options, other.options) && reflect.DeepEqual(e.points, other.points)
+}
+
+// same reports whether the services of two plans are on the same host and broker.
+func (p plan) same(other plan) bool {
+	return p.host == other.host && p.stateDir == other.stateDir && p.broker.URL == other.broker.URL &&
+		p.broker.Username == other.broker.Username && p.broker.Password == other.broker.Password
+}
+
+// index returns where the entry of the name is, or -1.
+func (p plan) index(name string) int {
+	return slices.IndexFunc(p.entries, func(e entry) bool { return e.name == name })
+}
+
+// plan checks a configuration.
+func (c RunnerConfig) plan(conf config.Config) (plan, error) {
+	p := plan{host: conf.Host, stateDir: conf.StateDir}
+	var err error
+	if p.broker, err = brokerOf(conf.Broker); err != nil {
+		return p, &config.Error{File: c.File, Text: "broker: " + err.Error(), Err: err}
+	}
+	p.broker.Dial = c.Dial
+	names := make([]string, len(conf.Agents))
+	for i, a := range conf.Agents {
+		names[i] = a.Name
+	}
+	for _, name := range c.Only {
+		if !slices.Contains(names, name) {
+			return p, &config.Error{File: c.File, Text: fmt.Sprintf("no agent %q is configured; %s", name, suggestion(name, names))}
+		}
+	}
+	for _, a := range conf.Agents {
+		e, err := c.entry(a)
+		if err != nil {
+			return p, err
+		}
+		e.deps = Deps{StateDir: conf.StateDir, Root: c.Root, OpenChip: c.OpenChip}
+		if len(c.Only) == 0 || slices.Contains(c.Only, a.Name) {
+			p.entries = append(p.entries, e)
+		}
+	}
+	return p, nil
+}
+
+// entry checks one configured agent and decodes its options. The configuration has checked its name and its points.
+func (c RunnerConfig) entry(a config.Agent) (entry, error) {
+	e := entry{name: a.Name, kind: a.Kind, points: a.Points}
+	i := slices.IndexFunc(c.Factories, func(f Factory) bool { return f.Name == a.Kind })
+	if i < 0 {
+		var kinds []string
+		for _, f := range c.Factories {
+			kinds = append(kinds, f.Name)
+		}
+		return e, a.Errorf("agent", "no kind of agent is called %q; %s", a.Kind, suggestion(a.Kind, kinds))
+	}
+	e.factory = c.Factories[i]
+	e.options = e.factory.Defaults()
+	return e, a.Options.Decode(e.options)
+}
+
+// suggestion ends a message about an unknown word: with the word that it begins like, or with all of them.
+func suggestion(word string, known []string) string {
+	for _, k := range known {
+		if likely(strings.ToLower(word), strings.ToLower(k)) {
+			return fmt.Sprintf("did you mean %q?", k)
+		}
+	}
+	if len(known) == 0 {
+		return "there is none"
+	}
+	return "there are " + strings.Join(known, ", ")
+}
+
+// likely reports whether one word is a slip away from the other: all but two letters at most of the longer stand in both, at
+// the beginning and at the end.
+func likely(a, b string) bool {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	m := 0
+	for m < len(a)-n && m < len(b)-n && a[len(a)-1-m] == b[len(b)-1-m] {
+		m++
+	}
+	return n+m > 0 && max(len(a), len(b))-n-m <= 2
+}
+
+// maxPassword is how long a password file may be.
+const maxPassword = 4096
+
+// brokerOf returns how the host's own broker is reached.
+func brokerOf(b config.Broker) (bus.Config, error) {
+	if b.URL == "" {
+		host, port, err := net.SplitHostPort(b.Listen)
+		if err != nil {
+			return bus.Config{}, fmt.Errorf("listen: %w", err)
+		}
+		if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+			host = "127.0.0.1"
+		}
+		return bus.Config{URL: "tcp://" + net.JoinHostPort(host, port)}, nil
+	}
+	c := bus.Config{URL: b.URL, Username: b.Username}
+	if b.PasswordFile != "" {
+		f, err := os.Open(b.PasswordFile)
+		if err != nil {
+			return c, fmt.Errorf("password_file: %w", err)
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		text, err := io.ReadAll(io.LimitReader(f, maxPassword))
+		if err != nil {
+			return c, fmt.Errorf("password_file: %w", err)
+		}
+		c.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	return c, nil
+}

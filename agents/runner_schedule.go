@@ -1,0 +1,142 @@
+package agents
+
+import (
+	"slices"
+	"time"
+)
+
+// Back-off of a point that fails, and of an agent that does.
+const (
+	backoffLeast = time.Second
+	backoffMost  = time.Minute
+)
+
+// schedule says when which points are sampled. Points of one interval come due together, so that an agent can read them in
+// one call. It knows the time only as it is told.
+type schedule struct {
+	jitter func() float64 // in [0,1)
+	order  []string
+	points map[string]*polled
+	phase  map[time.Duration]time.Time // when the points of an interval come due next
+}
+
+// polled is a point in a schedule.
+type polled struct {
+	every    time.Duration // 0: only until it was read once
+	due      time.Time     // zero: not at all
+	failures int
+}
+
+// batch is a list of points that come due together.
+type batch struct {
+	every time.Duration
+	paths []string
+}
+
+func newSchedule(jitter func() float64) *schedule {
+	return &schedule{jitter: jitter, points: map[string]*polled{}, phase: map[time.Duration]time.Time{}}
+}
+
+// set samples the point now, and then at the interval.
+func (s *schedule) set(path string, every time.Duration, now time.Time) {
+	if s.points[path] == nil {
+		s.order = append(s.order, path)
+	}
+	s.points[path] = &polled{every: every, due: now}
+}
+
+// soon brings all points due now.
+func (s *schedule) soon(now time.Time) {
+	for _, p := range s.points {
+		p.due = now
+	}
+}
+
+// due returns what is to be sampled now and reckons when it will be again.
+func (s *schedule) due(now time.Time) []batch {
+	var out []batch
+	for _, path := range s.order {
+		p := s.points[path]
+		if p.due.IsZero() || p.due.After(now) {
+			continue
+		}
+		i := slices.IndexFunc(out, func(b batch) bool { return b.every == p.every })
+		if i < 0 {
+			i = len(out)
+			out = append(out, batch{every: p.every})
+		}
+		out[i].paths = append(out[i].paths, path)
+		p.due = s.after(p.every, now)
+	}
+	return out
+}
+
+// after returns when the points of an interval come due after now. The first time is anywhere in the second half of the
+// interval, so that agents which were started together drift apart; then the interval with a twentieth of jitter.
+func (s *schedule) after(every time.Duration, now time.Time) time.Time {
+	if every == 0 {
+		return time.Time{}
+	}
+	next, ok := s.phase[every]
+	switch {
+	case !ok:
+		next = now.Add(part(every, 0.5+0.5*s.jitter()))
+	case !next.After(now):
+		step := part(every, 0.95+0.1*s.jitter())
+		if next = next.Add(step); !next.After(now) {
+			next = now.Add(step)
+		}
+	}
+	s.phase[every] = next
+	return next
+}
+
+// failed puts the next sample of the point off: twice as long for each failure in a row, a minute at most.
+func (s *schedule) failed(path string, now time.Time) {
+	p := s.points[path]
+	if p == nil {
+		return
+	}
+	p.failures++
+	p.due = now.Add(backoff(max(p.every, minPoll), p.failures+1, s.jitter()))
+	if p.every == 0 {
+		p.due = now.Add(backoff(backoffLeast, p.failures, s.jitter()))
+	}
+}
+
+// ok puts a point that had failed back in step with the others of its interval.
+func (s *schedule) ok(path string, now time.Time) {
+	p := s.points[path]
+	if p == nil || p.failures == 0 {
+		return
+	}
+	p.failures = 0
+	p.due = s.after(p.every, now)
+}
+
+// next returns when something comes due, or the zero time for never.
+func (s *schedule) next() time.Time {
+	var at time.Time
+	for _, p := range s.points {
+		if !p.due.IsZero() {
+			at = earlier(at, p.due)
+		}
+	}
+	return at
+}
+
+// backoff returns how long to wait after the n-th failure in a row (n ≥ 1): least, doubled each time, with a quarter of
+// jitter, and never more than backoffMost or least, whichever is longer.
+func backoff(least time.Duration, n int, jitter float64) time.Duration {
+	most := max(least, backoffMost)
+	d := least
+	for range n - 1 {
+		if d *= 2; d >= most {
+			d = most
+			break
+		}
+	}
+	return part(min(d, most), 0.75+0.25*jitter)
+}
+
+func part(d time.Duration, of float64) time.Duration { return time.Duration(float64(d) * of) }

@@ -1,0 +1,223 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"rollcall/internal/bus"
+	"rollcall/reports"
+)
+
+// fastPoll is the interval below which states go out at QoS 0: the next one makes up for a lost one.
+const fastPoll = time.Second
+
+// starving is how late a sample may be before it goes before a command.
+const starving = time.Second
+
+// sampleTimeout is how long a sample of a point that is polled at the interval may take.
+func sampleTimeout(every time.Duration) time.Duration {
+	if every == 0 {
+		return commandTimeout
+	}
+	return min(every/5*4, mostTimeout)
+}
+
+// overdue reports whether samples have waited too long for the worker.
+func (s *service) overdue(now time.Time) bool {
+	next := s.schedule.next()
+	return s.ready && (len(s.batches) > 0 || !next.IsZero() && now.Sub(next) > starving)
+}
+
+// sampleNext gives the worker the next points that are due. Those that are due together are one job if the agent can read
+// them together, and one each if not, so that a command need not wait for all of them.
+func (s *service) sampleNext(now time.Time) {
+	if len(s.batches) == 0 {
+		s.batches = s.schedule.due(now)
+	}
+	if len(s.batches) == 0 {
+		return
+	}
+	b := &s.batches[0]
+	paths := b.paths
+	if _, ok := s.inst.agent.(BatchSampler); !ok {
+		paths = b.paths[:1]
+	}
+	every := b.every
+	if b.paths = b.paths[len(paths):]; len(b.paths) == 0 {
+		s.batches = s.batches[1:]
+	}
+	s.sampledLast = true
+	inst, got := s.inst, sampled{}
+	s.begin("sample "+shortList(paths), sampleTimeout(every),
+		func(ctx context.Context) error { got = inst.sample(ctx, paths); return got.panicked },
+		func(error) {
+			at := time.Now()
+			for _, path := range paths {
+				s.sampledOne(path, got, at, false)
+			}
+		},
+		func(error) {})
+}
+
+// shortList names paths for an error.
+func shortList(paths []string) string {
+	const most = 3
+	if len(paths) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(paths[:most], ", "), len(paths)-most)
+	}
+	return strings.Join(paths, ", ")
+}
+
+// sampled is what came of reading points: each is in one of the maps.
+type sampled struct {
+	readings map[string]reports.Reading
+	errs     map[string]error
+	began    time.Time // what has no time was read then or later
+	panicked error
+}
+
+// sample reads the points, in one call if the agent can. It is called in the worker.
+func (i *instance) sample(ctx context.Context, paths []string) sampled {
+	got := sampled{readings: make(map[string]reports.Reading, len(paths)), errs: map[string]error{}, began: time.Now()}
+	if b, ok := i.agent.(BatchSampler); ok {
+		var readings []reports.Reading
+		err := guard(func() (err error) { readings, err = b.SampleAll(ctx, paths); return err })
+		for _, r := range readings {
+			got.readings[r.Path] = r
+		}
+		if err == nil {
+			err = errors.New("the agent has left it out")
+		}
+		got.miss(paths, err)
+		return got
+	}
+	for _, path := range paths {
+		err := ctx.Err()
+		if err == nil {
+			var r reports.Reading
+			if err = guard(func() (err error) { r, err = i.agent.(Sampler).Sample(ctx, path); return err }); err == nil {
+				got.readings[path] = r
+				continue
+			}
+		}
+		got.miss([]string{path}, err)
+	}
+	return got
+}
+
+// miss notes why the paths that have no reading have none.
+func (got *sampled) miss(paths []string, err error) {
+	if p, ok := errors.AsType[*panicError](err); ok {
+		got.panicked = p
+	}
+	for _, path := range paths {
+		if _, ok := got.readings[path]; !ok {
+			got.errs[path] = inTime(err)
+		}
+	}
+}
+
+// sampledOne takes what came of reading one point, publishes it as its filter says, or whatever it says if now is forced, and
+// returns the reading as it is published.
+func (s *service) sampledOne(path string, got sampled, at time.Time, forced bool) (reports.Reading, error) {
+	err := got.errs[path]
+	if err == nil {
+		r := got.readings[path]
+		if r.Time.IsZero() {
+			r.Time = got.began
+		}
+		if r, err = s.took(path, r, at, forced); err == nil {
+			s.schedule.ok(path, at)
+			return r, nil
+		}
+	}
+	s.schedule.failed(path, at)
+	if f := s.filters[path]; f != nil && !f.stale { // a stale point has said so already, with what was wrong
+		s.fault(path, "sample "+path+": "+err.Error())
+	}
+	return reports.Reading{}, err
+}
+
+// disorder is how much older than the last one a reading may be to be taken for one that was overtaken on its way, such as a
+// sample by the edge that came after it. With more it is the clock that was set back.
+const disorder = 10 * time.Second
+
+// took takes a reading from the agent: calibrates it, publishes it if its filter or the caller says so, and takes the
+// point's fault away. It returns what is then known of the point.
+func (s *service) took(path string, r reports.Reading, at time.Time, forced bool) (reports.Reading, error) {
+	f := s.filters[path]
+	if f == nil {
+		return r, reports.Errorf(reports.CodeDevice, "the agent has given a value for %.40q, which is no point of it", path)
+	}
+	if r.Stale && r.Value == nil {
+		return r, nil // it has none yet
+	}
+	r, err := f.take(r, at)
+	if err != nil || r.Stale {
+		return r, err
+	}
+	s.cured(path)
+	if late := f.last.Time.Sub(r.Time); late > 0 && late < disorder {
+		r = f.last
+	}
+	if forced {
+		f.force(r, at)
+		s.publish(f)
+	} else if f.offer(r, at) {
+		s.publish(f)
+	}
+	return r, nil
+}
+
+// publish sends the newest value of a point: as retained state if it can be read, as a message of the moment if it is an event.
+func (s *service) publish(f *filter) {
+	m := bus.Message{Topic: s.topics.To(f.own.Path), Payload: []byte(reports.FormatValue(f.last.Value)), QoS: 1}
+	switch {
+	case f.own.Access.Has(reports.Get):
+		m.Retained = true
+		if f.rules.poll > 0 && f.rules.poll < fastPoll {
+			m.QoS = 0
+		}
+		s.out.Keep(m)
+	case f.own.Access.Has(reports.Event):
+		s.out.Send(m)
+	}
+}
+
+// tick lets the filters do what is due: publish what waited, publish again, empty what has become stale.
+func (s *service) tick(now time.Time) {
+	for path, f := range s.filters {
+		switch f.tick(now) {
+		case publish:
+			s.publish(f)
+		case wentStale:
+			s.empty(s.topics.To(path))
+			why := ""
+			if i := s.faults.index(path); i >= 0 {
+				why = ": " + s.faults[i].text
+			}
+			s.fault(path, fmt.Sprintf("%s is stale, there was no value for %s%s", path, f.rules.staleAfter, why))
+		}
+	}
+}
+
+// event takes a reading that the agent gave by itself.
+func (s *service) event(r reports.Reading, ok bool) {
+	if !ok {
+		s.events = nil
+		if s.mute = s.call != nil; !s.mute { // if the worker is at work, finish sees to it
+			s.fail(errMute)
+		}
+		return
+	}
+	if _, err := s.took(r.Path, r, time.Now(), false); err != nil {
+		if s.filters[r.Path] == nil {
+			s.log.Warn("event refused", "err", err)
+			return
+		}
+		s.fault(r.Path, "event of "+r.Path+": "+err.Error())
+	}
+}

@@ -1,0 +1,209 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"rollcall/reports"
+)
+
+// Bounds of a call to an agent.
+const (
+	makeTimeout    = 5 * time.Second  // to construct an agent, for which there is no context
+	commandTimeout = 5 * time.Second  // a set, a control, a sample of a point that is not polled
+	setupTimeout   = 10 * time.Second // a setup, which may open every line of a chip
+	mostTimeout    = 10 * time.Second // a sample of a slow point
+	closeTimeout   = 2 * time.Second  // what a stop waits for
+)
+
+// instance is an agent with the worker from which all its methods are called, one at a time.
+type instance struct {
+	agent Agent
+	jobs  chan func() // has room for one: a job is only given to an idle worker
+}
+
+func newInstance() *instance {
+	i := &instance{jobs: make(chan func(), 1)}
+	go i.work() // ends with retire; an agent that never returns from a call keeps it, which is said in the log
+	return i
+}
+
+func (i *instance) work() {
+	for job := range i.jobs {
+		job()
+	}
+}
+
+// retire ends the worker after its present job.
+func (i *instance) retire() { close(i.jobs) }
+
+// abandon leaves a worker whose agent does not return, and has it close the agent should it ever.
+func (i *instance) abandon() {
+	i.jobs <- func() {
+		if i.agent != nil {
+			_ = guard(i.agent.Close) // nobody is left to be told
+		}
+	}
+	i.retire()
+}
+
+// call is what the worker is doing.
+type call struct {
+	what    string
+	started time.Time
+	stuckAt time.Time
+	stuck   bool
+	cancel  context.CancelFunc
+	then    func(error) // called by the loop with what the agent's method returned, however late
+	giveUp  func(error) // called by the loop, before then, if the method did not return in time
+}
+
+// panicError is a panic in an agent's method.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// errMute is why an agent is made anew whose channel of events has ended without its Close.
+var errMute = errors.New("the agent has stopped giving events")
+
+// guard calls f and makes an error of its panic.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	return f()
+}
+
+// begin has the worker do work, with a context of the timeout. When it has returned, then is called in the loop; when it does
+// not return in time, in spite of its context, giveUp is called first, and the agent counts as stuck until it does.
+func (s *service) begin(what string, timeout time.Duration, work func(context.Context) error, then, giveUp func(error)) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	now := time.Now()
+	grace := min(max(timeout/4, 20*time.Millisecond), time.Second)
+	s.call = &call{what: what, started: now, stuckAt: now.Add(timeout + grace), cancel: cancel, then: then, giveUp: giveUp}
+	s.inst.jobs <- func() { s.outcomes <- guard(func() error { return work(ctx) }) }
+}
+
+// finish ends the present call with what it returned.
+func (s *service) finish(err error) {
+	c := s.call
+	s.call = nil
+	c.cancel()
+	if c.stuck {
+		s.log.Warn("agent returned at last", "call", c.what, "after", time.Since(c.started).Round(time.Millisecond))
+		s.cured(faultStuck)
+	}
+	c.then(inTime(err))
+	if p, ok := errors.AsType[*panicError](err); ok {
+		s.log.Error("agent panicked", "call", c.what, "err", p, "stack", string(p.stack))
+		if s.inst != nil { // nil: it was in its Close
+			s.fail(fmt.Errorf("%s: %w", c.what, p))
+		}
+	}
+	if s.mute && s.call == nil && s.ready {
+		s.fail(errMute)
+	}
+}
+
+// setStuck marks the present call as one that does not come back.
+func (s *service) setStuck() {
+	c := s.call
+	c.stuck = true
+	took := time.Since(c.started).Round(time.Millisecond)
+	s.log.Warn("agent does not return", "call", c.what, "after", took)
+	s.fault(faultStuck, fmt.Sprintf("%s: has not returned for %s", c.what, took))
+	c.giveUp(reports.Errorf(reports.CodeTimeout, "%s: the device did not answer within %s", c.what, took))
+}
+
+// inTime gives an error that comes from the end of a context the code that says so.
+func inTime(err error) error {
+	if _, coded := errors.AsType[*reports.Error](err); coded {
+		return err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return reports.Errorf(reports.CodeTimeout, "the device did not answer in time: %w", err)
+	case errors.Is(err, context.Canceled):
+		return reports.Errorf(reports.CodeOffline, "the service is being stopped: %w", err)
+	}
+	return err
+}
+
+// make begins to construct the agent.
+func (s *service) make() {
+	s.inst = newInstance()
+	s.retryAt = time.Time{}
+	inst, desc := s.inst, reports.Service{}
+	s.begin("start", makeTimeout, func(context.Context) error {
+		agent, err := s.entry.make(s.log)
+		if err != nil {
+			return err
+		}
+		if agent == nil {
+			return errors.New("the factory made no agent")
+		}
+		inst.agent = agent
+		desc = agent.Describe()
+		return nil
+	}, func(err error) {
+		if err == nil {
+			err = s.describe(desc)
+		}
+		if _, panicked := errors.AsType[*panicError](err); err != nil && !panicked { // finish sees to a panic
+			s.fail(fmt.Errorf("start: %w", err))
+		}
+		s.started()
+	}, func(error) { s.started() })
+}
+
+// started says that the first attempt has come to an end.
+func (s *service) started() {
+	select {
+	case <-s.first:
+	default:
+		close(s.first)
+	}
+}
+
+// fail takes the agent out of service because of err, closes it and sets the time for the next attempt.
+func (s *service) fail(err error) {
+	now := time.Now()
+	if !s.since.IsZero() && now.Sub(s.since) > backoffMost {
+		s.failures = 0
+	}
+	s.failures++
+	s.since = time.Time{}
+	wait := backoff(backoffLeast, s.failures, s.schedule.jitter())
+	s.log.Warn("agent failed", "err", err, "retry_in", wait.Round(time.Millisecond))
+	s.ready, s.mute, s.events, s.batches = false, false, nil, nil
+	s.setStatus(reports.Offline)
+	s.fault(faultAgent, err.Error())
+	s.retryAt = now.Add(wait)
+	s.closeAgent()
+}
+
+// closeAgent closes the agent that there may be and lets its worker go.
+func (s *service) closeAgent() {
+	inst := s.inst
+	if inst.agent == nil {
+		inst.retire()
+		s.inst = nil
+		return
+	}
+	s.begin("close", closeTimeout, func(context.Context) error { return inst.agent.Close() }, func(err error) {
+		if err != nil {
+			s.log.Warn("close agent", "err", err)
+		}
+		inst.agent = nil
+		inst.retire()
+		s.inst = nil
+	}, func(error) {})
+}
