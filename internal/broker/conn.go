@@ -1,20 +1,26 @@
 package broker
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
 const (
-	connectTimeout = 10 * time.Second // from the connection to CONNECT
-	writeTimeout   = 5 * time.Second  // for one write to a client
+	connectTimeout = 10 * time.Second     // from the connection to CONNECT
+	quickWrite     = 2 * time.Millisecond // for a write that others may be waiting for
+	writeTimeout   = 5 * time.Second      // for a client to take writeChunk
+	writeChunk     = 32 << 10
+	maxPending     = 256 << 10 // bytes that a slow client is behind before others wait for it
 )
 
-// conn is a connection as mochi sees it. Its fields belong to the goroutine that serves it; others may read them once the
-// client is known to the broker.
+// conn is a connection as mochi sees it. Its upper fields belong to the goroutine that serves it; others may read them once
+// the client is known to the broker.
 type conn struct {
 	net.Conn
 	addr    netip.AddrPort
@@ -24,32 +30,93 @@ type conn struct {
 	clean   bool         // DISCONNECT has been received
 	release func()       // lets go of the client ID, see sessions
 	done    chan struct{}
+
+	mu       sync.Mutex
+	pending  []byte // written by mochi, but not yet to the socket
+	flushing bool
+	err      error
+	room     sync.Cond // pending has become shorter
+	flushers sync.WaitGroup
 }
 
 func newConn(raw net.Conn) *conn {
 	c := &conn{Conn: raw, release: func() {}, done: make(chan struct{})}
+	c.room.L = &c.mu
 	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
-		c.addr = a.AddrPort()
-		c.addr = netip.AddrPortFrom(c.addr.Addr().Unmap(), c.addr.Port())
+		ap := a.AddrPort()
+		c.addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	c.peer.Addr = c.addr
 	_ = raw.SetReadDeadline(time.Now().Add(connectTimeout)) // fails only on a closed connection, as the next Read will
 	return c
 }
 
-// SetDeadline is what mochi calls for the keep alive. Only reads wait for the client; writes have their own limit.
+// SetDeadline is what mochi calls for the keep alive. Only reads wait for the client; writes have their own limits.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// Write writes p within 5 s or closes the connection: mochi holds the client's lock meanwhile, which stalls everybody who
-// publishes to it, and would go on after a part of a frame.
+// Write gives p to the socket, or keeps it for a while if the client does not take it at once: mochi holds the client's lock
+// meanwhile, which stalls everybody who publishes to it. It waits when maxPending is reached. A client that takes nothing
+// for writeTimeout loses the connection.
 func (c *conn) Write(p []byte) (int, error) {
-	err := c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	n := 0
-	if err == nil {
-		n, err = c.Conn.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rest := p
+	if !c.flushing && c.err == nil {
+		n, err := c.writeWithin(p, quickWrite)
+		if err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.fail(err)
+		}
+		rest = p[n:]
 	}
-	if err != nil {
-		_ = c.Close()
+	for c.err == nil && len(c.pending) > 0 && len(c.pending)+len(rest) > maxPending {
+		c.room.Wait()
 	}
-	return n, err
+	if c.err != nil {
+		return 0, c.err
+	}
+	c.pending = append(c.pending, rest...)
+	if !c.flushing {
+		c.flushing = true
+		c.flushers.Go(c.flush)
+	}
+	return len(p), nil
+}
+
+// flush writes what is pending and ends when nothing is left or the connection is gone.
+func (c *conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.pending) > 0 && c.err == nil {
+		out := c.pending
+		c.pending = nil
+		c.mu.Unlock()
+		var err error
+		for len(out) > 0 && err == nil {
+			n := min(len(out), writeChunk)
+			_, err = c.writeWithin(out[:n], writeTimeout)
+			out = out[n:]
+		}
+		c.mu.Lock()
+		if err != nil {
+			c.fail(err)
+		}
+		c.room.Broadcast()
+	}
+	c.flushing = false
+}
+
+func (c *conn) writeWithin(p []byte, d time.Duration) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(d)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// fail ends the connection: a frame may have been cut in two, after which nothing makes sense. c.mu is held.
+func (c *conn) fail(err error) {
+	c.err = err
+	_ = c.Close()
 }

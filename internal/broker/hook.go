@@ -26,7 +26,7 @@ func (h *hook) ID() string { return "rollcall" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnPacketRead, mqtt.OnSubscribe, mqtt.OnACLCheck, mqtt.OnPublishDropped, mqtt.OnRetainMessage:
+		mqtt.OnPacketRead, mqtt.OnSubscribe, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnRetainMessage:
 		return true
 	}
 	return false
@@ -52,6 +52,9 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 
 // refuse answers a CONNECT with code.
 func (h *hook) refuse(cl *mqtt.Client, code packets.Code) error {
+	if code == packets.ErrNotAuthorized && cl.Properties.ProtocolVersion < 5 {
+		code = packets.ErrBadUsernameOrPassword // mochi makes 5, "not authorized", of this one only
+	}
 	if err := h.broker.server.SendConnack(cl, code, false, nil); err != nil {
 		return fmt.Errorf("refuse connection: %w", err)
 	}
@@ -137,6 +140,18 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 		return false
 	}
 	return true
+}
+
+// OnPublish passes a message on; where there is no room for one more retained message it is not retained.
+func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Retain && !h.broker.retained.admit(pk.TopicName, len(pk.Payload)) {
+		pk.FixedHeader.Retain = false
+		if n, ok := h.broker.faults.allow("retained"); ok {
+			h.broker.log.Warn("message not retained: there are too many", "topic", pk.TopicName, "client", cl.ID,
+				"max", maxRetained, "max_bytes", maxRetainedBytes, "suppressed", n)
+		}
+	}
+	return pk, nil
 }
 
 // OnPublishDropped says that a client has been too slow.

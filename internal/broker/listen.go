@@ -96,8 +96,11 @@ func (b *Broker) serve(c *conn, listener string) {
 		b.mu.Unlock()
 	}()
 	defer close(c.done)
-	defer c.release()
-	defer func() { _ = c.Close() }()
+	defer func() {
+		_ = c.Close()
+		c.flushers.Wait()
+		c.release()
+	}()
 	defer b.guard(c, "end of connection")
 	defer b.finish(c)
 	defer b.guard(c, "connection") // M1: runs before finish, which cleans up after the crash

@@ -16,6 +16,9 @@ const (
 	writeEvery    = time.Second           // the store is written at most this often: flash wears out
 	gatherTime    = 50 * time.Millisecond // to write what comes in a burst at once
 	maxWritePause = time.Minute           // between attempts when the store cannot be written
+
+	maxRetained      = 50_000
+	maxRetainedBytes = 32 << 20 // of topics and payloads
 )
 
 // retained knows which retained messages have changed since they were stored. The messages themselves are mochi's.
@@ -28,10 +31,31 @@ type retained struct {
 
 	mu    sync.Mutex
 	dirty map[string]struct{}
+	sizes map[string]int // of topic and payload
+	bytes int            // their sum
 }
 
 func newRetained(s *mqtt.Server, log *slog.Logger) *retained {
-	return &retained{server: s, log: log, wake: make(chan struct{}, 1), dirty: map[string]struct{}{}}
+	return &retained{server: s, log: log, wake: make(chan struct{}, 1), dirty: map[string]struct{}{}, sizes: map[string]int{}}
+}
+
+// admit reports whether a payload of n bytes may be retained for topic, and counts it if so.
+func (r *retained) admit(topic string, n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, known := r.sizes[topic]
+	if n == 0 {
+		delete(r.sizes, topic)
+		r.bytes -= old
+		return true
+	}
+	n += len(topic)
+	if !known && len(r.sizes) >= maxRetained || r.bytes-old+n > maxRetainedBytes {
+		return false
+	}
+	r.sizes[topic] = n
+	r.bytes += n - old
+	return true
 }
 
 // changed notes that the retained message of topic is not what is stored.
@@ -74,6 +98,10 @@ func (b *Broker) load() error {
 		}
 		if m.expiry != 0 {
 			b.retained.expiring.Store(true)
+		}
+		if !b.retained.admit(topic, len(payload)) {
+			b.log.Warn("stored message left out: too many are retained", "topic", topic)
+			continue
 		}
 		m.payload = payload
 		b.server.Topics.RetainMessage(m.packet(topic))
@@ -155,6 +183,7 @@ func (r *retained) expire(now int64) {
 		case pk.Expiry > now:
 			r.expiring.Store(true)
 		default:
+			r.admit(topic, 0)
 			r.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
 			r.changed(topic, false)
 		}

@@ -26,24 +26,35 @@ type sessions struct {
 // lock waits until no other client is coming in with id and returns the function that ends it.
 func (s *sessions) lock(id string) (unlock func()) {
 	for {
+		if unlock := s.tryLock(id); unlock != nil {
+			return unlock
+		}
 		s.mu.Lock()
-		if s.busy == nil {
-			s.busy = map[string]chan struct{}{}
-		}
 		other := s.busy[id]
-		if other == nil {
-			mine := make(chan struct{})
-			s.busy[id] = mine
-			s.mu.Unlock()
-			return func() {
-				s.mu.Lock()
-				delete(s.busy, id)
-				s.mu.Unlock()
-				close(mine)
-			}
-		}
 		s.mu.Unlock()
-		<-other // ends: whoever holds it is writing CONNACK, within writeTimeout
+		if other != nil {
+			<-other // ends: whoever holds it waits for an older client and writes CONNACK, both with limits
+		}
+	}
+}
+
+// tryLock is lock that returns nil instead of waiting.
+func (s *sessions) tryLock(id string) (unlock func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.busy[id]; ok {
+		return nil
+	}
+	if s.busy == nil {
+		s.busy = map[string]chan struct{}{}
+	}
+	mine := make(chan struct{})
+	s.busy[id] = mine
+	return func() {
+		s.mu.Lock()
+		delete(s.busy, id)
+		s.mu.Unlock()
+		close(mine)
 	}
 }
 
@@ -78,7 +89,7 @@ func (b *Broker) guard(c *conn, where string) {
 
 func (b *Broker) logPanic(c *conn, where string, r any) {
 	if n, ok := b.faults.allow("panic"); ok {
-		b.log.Error("recovered from a crash", "where", where, "panic", r, "peer", c.addr, "client", c.peer.ClientID,
+		b.log.Warn("recovered from a crash", "where", where, "panic", r, "peer", c.addr, "client", c.peer.ClientID,
 			"suppressed", n, "stack", string(debug.Stack()))
 	}
 }
@@ -93,9 +104,7 @@ func (b *Broker) finish(c *conn) {
 	cl.Stop(nil)
 	if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl {
 		if expires(cl) {
-			cl.ClearInflights()
-			b.server.UnsubscribeClient(cl)
-			b.server.Clients.Delete(cl.ID)
+			b.forget(cl)
 		} else {
 			b.limitSessions()
 		}
@@ -123,35 +132,40 @@ func expires(cl *mqtt.Client) bool {
 	return cl.Properties.Clean
 }
 
-// limitSessions drops the oldest sessions without a connection while there are too many.
+// limitSessions drops the oldest session without a connection if there are too many.
 func (b *Broker) limitSessions() {
-	for {
-		var oldest *mqtt.Client
-		offline := 0
-		for _, cl := range b.server.Clients.GetAll() {
-			if cl.Closed() {
-				offline++
-				if oldest == nil || cl.StopTime() < oldest.StopTime() {
-					oldest = cl
-				}
+	var oldest *mqtt.Client
+	offline := 0
+	for _, cl := range b.server.Clients.GetAll() {
+		if cl.Closed() {
+			offline++
+			if oldest == nil || cl.StopTime() < oldest.StopTime() {
+				oldest = cl
 			}
 		}
-		if offline <= maxSessions {
-			return
-		}
+	}
+	if offline > maxSessions {
 		b.dropSession(oldest)
 	}
 }
 
 // dropSession forgets a session, unless its client is back or about to be.
 func (b *Broker) dropSession(cl *mqtt.Client) {
-	unlock := b.sessions.lock(cl.ID)
+	unlock := b.sessions.tryLock(cl.ID)
+	if unlock == nil {
+		return
+	}
 	defer unlock()
 	if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl && cl.Closed() {
-		cl.ClearInflights()
-		b.server.UnsubscribeClient(cl)
-		b.server.Clients.Delete(cl.ID)
+		b.forget(cl)
 	}
+}
+
+// forget removes all that mochi knows of a client.
+func (b *Broker) forget(cl *mqtt.Client) {
+	cl.ClearInflights()
+	b.server.UnsubscribeClient(cl)
+	b.server.Clients.Delete(cl.ID)
 }
 
 // housekeep drops what has expired. mochi's own loop copies every client and retained message once a second; this one looks
