@@ -20,7 +20,7 @@ import (
 // in v. After that it calls v's Validate() error, if it has one, and gives the error of At its line. A map or list in the
 // document replaces the one in v. With an error v is left as it was.
 //
-// Field names are those of yaml tags ("-" and ",inline" are known); a type with UnmarshalText takes any scalar's text.
+// Field names are those of yaml tags ("-", ",inline" and ",omitempty" are known); a type with UnmarshalText takes any scalar's text.
 func (n Node) Decode(v any) error {
 	p := reflect.ValueOf(v)
 	if p.Kind() != reflect.Pointer || p.IsNil() {
@@ -92,10 +92,11 @@ func (n Node) decodeText(u encoding.TextUnmarshaler, want string) error {
 
 // field is a field of a struct that a key may set.
 type field struct {
-	name  string
-	doc   string
-	index []int
-	typ   reflect.Type
+	name      string
+	doc       string
+	index     []int
+	typ       reflect.Type
+	omitEmpty bool
 }
 
 // fieldsOf returns the fields of a struct in their order, those of inlined structs among them.
@@ -115,7 +116,7 @@ func fieldsOf(t reflect.Type) []field {
 			if name == "" {
 				name = strings.ToLower(f.Name)
 			}
-			out = append(out, field{name, f.Tag.Get("doc"), []int{i}, f.Type})
+			out = append(out, field{name, f.Tag.Get("doc"), []int{i}, f.Type, strings.Contains(options, "omitempty")})
 		}
 	}
 	return out
@@ -198,50 +199,59 @@ func (n Node) decodeScalar(v reflect.Value) error {
 	if n.y.Kind != yaml.ScalarNode {
 		return n.mismatch(want)
 	}
-	s, plain := n.y.Value, n.y.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
-	wrong := func(err error) error {
-		if errors.Is(err, strconv.ErrRange) {
-			return n.Errorf("", "%s is too large a number", show(s))
-		}
-		if !plain {
-			return n.Errorf("", "the text %s stands where %s is wanted", show(s), want)
-		}
-		return n.Errorf("", "%s is not %s", show(s), want)
-	}
+	s := n.y.Value
 	if v.Kind() == reflect.String {
 		v.SetString(s)
 		return nil
 	}
-	if !plain {
-		return wrong(nil)
+	if n.quoted() {
+		return n.Errorf("", "the text %s stands where %s is wanted", show(s), want)
 	}
-	var err error
+	switch err := setScalar(v, s); {
+	case errors.Is(err, errors.ErrUnsupported):
+		return n.Errorf("", "values of type %s are not supported", v.Type())
+	case errors.Is(err, strconv.ErrRange):
+		return n.Errorf("", "%s is too large a number", show(s))
+	case err != nil:
+		return n.Errorf("", "%s is not %s", show(s), want)
+	}
+	return nil
+}
+
+// quoted reports whether a scalar is a text by the way it is written.
+func (n Node) quoted() bool {
+	return n.y.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
+}
+
+// setScalar sets a bool or number to what s says.
+func setScalar(v reflect.Value, s string) error {
 	switch {
 	case v.Kind() == reflect.Bool:
-		var b bool
-		if b, err = parseBool(s); err == nil {
-			v.SetBool(b)
+		b, err := parseBool(s)
+		if err != nil {
+			return err
 		}
+		v.SetBool(b)
 	case v.CanInt():
-		var i int64
-		if i, err = parseInt(s, v.Type().Bits()); err == nil {
-			v.SetInt(i)
+		i, err := parseInt(s, v.Type().Bits())
+		if err != nil {
+			return err
 		}
+		v.SetInt(i)
 	case v.CanUint():
-		var u uint64
-		if u, err = strconv.ParseUint(intText(s), 0, v.Type().Bits()); err == nil {
-			v.SetUint(u)
+		u, err := strconv.ParseUint(intText(s), 0, v.Type().Bits())
+		if err != nil {
+			return err
 		}
+		v.SetUint(u)
 	case v.CanFloat():
-		var f float64
-		if f, err = parseFloat(s); err == nil {
-			v.SetFloat(f)
+		f, err := parseFloat(s)
+		if err != nil {
+			return err
 		}
+		v.SetFloat(f)
 	default:
-		return n.Errorf("", "values of type %s are not supported", v.Type())
-	}
-	if err != nil {
-		return wrong(err)
+		return errors.ErrUnsupported
 	}
 	return nil
 }
@@ -307,10 +317,11 @@ func (n Node) plain() any {
 	case "!!bool":
 		return strings.EqualFold(s, "true")
 	case "!!int", "!!float":
-		if i, err := parseInt(s, strconv.IntSize); err == nil {
+		i, err := parseInt(s, strconv.IntSize)
+		if err == nil {
 			return int(i)
 		}
-		if f, err := parseFloat(s); err == nil {
+		if f, ferr := parseFloat(s); ferr == nil && (n.y.ShortTag() == "!!float" || errors.Is(err, strconv.ErrRange)) {
 			return f
 		}
 	}

@@ -111,7 +111,7 @@ func defaultText(v reflect.Value) string {
 		if v.Len() == 0 {
 			return ""
 		}
-		return flowText(v.Interface())
+		return flowText(v)
 	case reflect.Struct, reflect.Interface:
 		return ""
 	}
@@ -131,13 +131,13 @@ func shortDuration(d reports.Duration) string {
 }
 
 // flowText returns a list or map in one line of YAML.
-func flowText(v any) string {
-	var y yaml.Node
-	if err := y.Encode(v); err != nil {
+func flowText(v reflect.Value) string {
+	y, err := encode(v)
+	if err != nil {
 		return "" // a default that can't be written has no text
 	}
 	y.Style = yaml.FlowStyle
-	b, err := Marshal(&y)
+	b, err := write(y)
 	if err != nil {
 		return ""
 	}

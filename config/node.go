@@ -139,24 +139,6 @@ func (n Node) Equal(other Node) bool {
 	return slices.EqualFunc(a, b, func(a, b Entry) bool { return a.Key == b.Key && a.Value.Equal(b.Value) })
 }
 
-// MarshalYAML gives the node to Marshal as it stands in its document, without its comments' lines.
-func (n Node) MarshalYAML() (any, error) {
-	if n.IsZero() {
-		return nil, nil
-	}
-	if len(n.own) == 0 {
-		return n.y, nil
-	}
-	y := *n.y
-	y.Content = nil
-	for i := 0; i+1 < len(n.y.Content); i += 2 {
-		if !slices.Contains(n.own, n.y.Content[i].Value) {
-			y.Content = append(y.Content, n.y.Content[i], n.y.Content[i+1])
-		}
-	}
-	return &y, nil
-}
-
 // kindWords says in plain words what stands in the document.
 func (n Node) kindWords() string {
 	if n.IsZero() {

@@ -19,6 +19,8 @@ const (
 	MaxBytes = 64 * 1024
 	MaxNodes = 10_000
 	MaxDepth = 16
+
+	maxKey = 256 // bytes of a key in a map
 )
 
 // ParseNode reads one YAML or JSON document. It refuses aliases and anchors (a billion laughs), duplicate keys, custom tags,
@@ -70,7 +72,8 @@ func checkBytes(name string, doc []byte) error {
 func readYAML(name string, doc []byte) (*yaml.Node, error) {
 	first, second, err := decodeYAML(doc)
 	if err != nil {
-		return nil, &Error{File: name, Line: errorLine(doc, err.Error()), Text: plainSyntax(doc, err.Error())}
+		line := errorLine(doc, err.Error())
+		return nil, &Error{File: name, Line: line, Text: plainSyntax(bytes.Split(doc, []byte("\n"))[line-1], err.Error())}
 	}
 	if second != nil {
 		return nil, &Error{File: name, Line: max(second.Line, 1), Text: "a second document begins here; one is allowed"}
@@ -115,14 +118,15 @@ func errorLine(doc []byte, message string) int {
 	})
 }
 
-// plainSyntax returns a syntax error of yaml.v3 in words that say what to do.
-func plainSyntax(doc []byte, message string) string {
-	line := bytes.Split(doc, []byte("\n"))[errorLine(doc, message)-1]
+// plainSyntax returns a syntax error of yaml.v3 at the line in words that say what to do.
+func plainSyntax(line []byte, message string) string {
 	text := bytes.TrimLeft(line, " ")
 	message = yamlLine.ReplaceAllString(message, "")
 	switch {
 	case len(text) > 0 && text[0] == '\t':
 		return "the line is indented with a tab; YAML takes spaces only"
+	case strings.HasPrefix(message, "exceeded max depth"):
+		return fmt.Sprintf("nests more than %d deep", MaxDepth)
 	case strings.HasPrefix(message, "unknown anchor"):
 		return "aliases (*name) are not allowed"
 	}
@@ -241,6 +245,9 @@ func (n Node) checkKeys(nodes *int) error {
 		}
 		if key.IsZero() || k.Value == "" {
 			return key.Errorf("", "a key is empty")
+		}
+		if len(k.Value) > maxKey {
+			return key.Errorf("", "a key has %d bytes, at most %d are allowed", len(k.Value), maxKey)
 		}
 		if first, ok := lines[k.Value]; ok {
 			key.path = joinPath(n.path, k.Value)

@@ -1,48 +1,15 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"runtime"
 	"syscall"
-
-	"gopkg.in/yaml.v3"
 )
-
-// Marshal returns v as YAML that Decode reads back. A text that Decode would refuse, such as one that is not UTF-8, is an error.
-func Marshal(v any) ([]byte, error) {
-	var y yaml.Node
-	if err := y.Encode(v); err != nil {
-		return nil, fmt.Errorf("marshal %T: %w", v, err)
-	}
-	quoteTexts(&y)
-	var b bytes.Buffer
-	e := yaml.NewEncoder(&b)
-	e.SetIndent(2)
-	if err := errors.Join(e.Encode(&y), e.Close()); err != nil {
-		return nil, fmt.Errorf("marshal %T: %w", v, err)
-	}
-	if _, err := ParseNode("", b.Bytes()); err != nil {
-		return nil, fmt.Errorf("marshal %T: %w", v, err)
-	}
-	return b.Bytes(), nil
-}
-
-// quoteTexts has texts that are more than one plain line written in double quotes: yaml.v3 loses leading breaks and spaces of
-// a block.
-func quoteTexts(y *yaml.Node) {
-	if y.Kind == yaml.ScalarNode && y.ShortTag() == "!!str" && strings.ContainsAny(y.Value, "\n\r\t") {
-		y.Style = yaml.DoubleQuotedStyle
-	}
-	for _, child := range y.Content {
-		quoteTexts(child)
-	}
-}
 
 // Save writes a file so that a power cut at any moment leaves the old content or the new: a temporary file in the same
 // folder, write, fsync, rename, fsync of the folder. Mode 0600; missing folders are made with 0750. An error means that the
@@ -81,8 +48,11 @@ func osDisk() disk {
 	}
 }
 
-// syncDir makes the names in a folder survive a power cut. Some file systems can't and say EINVAL.
+// syncDir makes the names in a folder survive a power cut. Some file systems can't and say EINVAL; Windows has no such call.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -160,9 +160,10 @@ func (b *Broker) check() error {
 		}
 	}
 	if b.URL == "" {
-		for path, s := range map[string]string{"broker.username": b.Username, "broker.password_file": b.PasswordFile} {
-			if s != "" {
-				return At(path, "is for the broker of url, and no url is given")
+		for _, key := range []struct{ path, value string }{
+			{"broker.username", b.Username}, {"broker.password_file", b.PasswordFile}} {
+			if key.value != "" {
+				return At(key.path, "is for the broker of url, and no url is given")
 			}
 		}
 		return nil
@@ -201,6 +202,9 @@ func checkURL(s string, schemes ...string) (*url.URL, error) {
 	if len(s) > maxText {
 		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", len(s), maxText)
 	}
+	if strings.Contains(s, "@") {
+		return nil, errors.New("must have no user or password in it") // which is not repeated here: errors are logged
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
@@ -210,9 +214,6 @@ func checkURL(s string, schemes ...string) (*url.URL, error) {
 	}
 	if !slices.Contains(schemes, u.Scheme) {
 		return nil, fmt.Errorf("%s begins with none of %s://", show(s), strings.Join(schemes, "://, "))
-	}
-	if u.User != nil {
-		return nil, errors.New("must have no user or password in it") // which is not repeated here: errors are logged
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err != nil && !validHostname(u.Hostname()) {
 		return nil, fmt.Errorf("%s has no address or host name", show(s))
