@@ -1,0 +1,306 @@
+package discover
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"rollcall/reports"
+)
+
+// Bounds of what a reply may say. The first page of a host at all of them still fits a datagram.
+const (
+	maxAddrs   = 8
+	maxBrokers = 4
+	maxBroker  = 96 // bytes of a broker's URL
+	maxText    = 48 // bytes of a model, system, architecture, version or boot id
+	maxPerPage = 64 // services
+	maxPoints  = 1 << 20
+)
+
+// requestBody is the body of a request as it is encoded.
+type requestBody struct {
+	Filter       []byte `cbor:"1,keyasint,omitempty"`
+	FilterHashes uint8  `cbor:"2,keyasint,omitempty"`
+	Want         string `cbor:"3,keyasint,omitempty"`
+	BrokerPort   uint16 `cbor:"4,keyasint,omitempty"`
+	Topic        string `cbor:"5,keyasint,omitempty"`
+	Page         uint8  `cbor:"6,keyasint,omitempty"`
+}
+
+// ReplyBody is what a host says of itself; pages after the first carry services only.
+type ReplyBody struct {
+	Hostname string
+	Addrs    []netip.Addr
+	ExtAddr  string
+	Model    string
+	OS       string
+	Arch     string
+	Version  string
+	BootID   string
+	Brokers  []string
+	Services []Service
+}
+
+// replyBody is a ReplyBody as it is encoded.
+type replyBody struct {
+	Hostname string         `cbor:"1,keyasint,omitempty"`
+	Addrs    [][]byte       `cbor:"2,keyasint,omitempty"`
+	ExtAddr  string         `cbor:"3,keyasint,omitempty"`
+	Model    string         `cbor:"4,keyasint,omitempty"`
+	OS       string         `cbor:"5,keyasint,omitempty"`
+	Arch     string         `cbor:"6,keyasint,omitempty"`
+	Version  string         `cbor:"7,keyasint,omitempty"`
+	BootID   string         `cbor:"8,keyasint,omitempty"`
+	Brokers  []string       `cbor:"9,keyasint,omitempty"`
+	Services []replyService `cbor:"10,keyasint,omitempty"`
+}
+
+// replyService is a Service as it is encoded: a list, without keys.
+type replyService struct {
+	_        struct{} `cbor:",toarray"`
+	Name     string
+	Function string // "" when it is the name
+	Status   uint8  // index in statuses
+	Points   uint32
+	Digest   []byte // empty or 8 bytes
+}
+
+// statuses are the states of a service by their number on the wire.
+var statuses = [...]reports.Status{reports.Unknown, reports.Online, reports.Offline}
+
+// encoding writes bodies; strict reads those of requests, lenient those of replies. They are never changed.
+var (
+	encoding = must(cbor.CoreDetEncOptions().EncMode())
+	strict   = must(decodeOptions(cbor.ExtraDecErrorUnknownField).DecMode())
+	lenient  = must(decodeOptions(cbor.ExtraDecErrorNone).DecMode())
+)
+
+func decodeOptions(extra cbor.ExtraDecErrorCond) cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		UTF8:              cbor.UTF8RejectInvalid,
+		MaxNestedLevels:   4,
+		MaxArrayElements:  maxPerPage,
+		MaxMapPairs:       16,
+		ExtraReturnErrors: extra,
+	}
+}
+
+// must is for options that are constants: that they are accepted is tested by the package being there at all.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func (r Request) marshalBody() ([]byte, error) {
+	if err := r.checkBody(); err != nil {
+		return nil, err
+	}
+	return encoding.Marshal(requestBody{r.Filter, r.FilterHashes, r.Want, r.BrokerPort, r.Topic, r.Page})
+}
+
+// parseBody reads the body of size bytes that stands in the request b, and checks the padding behind it.
+func (r *Request) parseBody(b []byte, size int) error {
+	end := requestHeader + size
+	for _, c := range b[end : len(b)-signatureSize] {
+		if c != 0 {
+			return errors.New("request's padding is not zero")
+		}
+	}
+	var body requestBody
+	if err := decode(strict, b[requestHeader:end], &body); err != nil {
+		return err
+	}
+	r.Filter, r.FilterHashes, r.Want = body.Filter, body.FilterHashes, body.Want
+	r.BrokerPort, r.Topic, r.Page = body.BrokerPort, body.Topic, body.Page
+	return r.checkBody()
+}
+
+// decode reads one CBOR map.
+func decode(mode cbor.DecMode, b []byte, to any) error {
+	const majorMap = 5
+	if len(b) == 0 || b[0]>>5 != majorMap {
+		return errors.New("body is not a CBOR map")
+	}
+	if err := mode.Unmarshal(b, to); err != nil {
+		return fmt.Errorf("body: %w", err)
+	}
+	return nil
+}
+
+func (r *Request) checkBody() error {
+	if (len(r.Filter) == 0) != (r.FilterHashes == 0) {
+		return errors.New("filter and its number of hashes go together")
+	}
+	if err := validPattern(r.Want); err != nil {
+		return err
+	}
+	if r.Page >= maxPages {
+		return fmt.Errorf("page %d is beyond the last possible, %d", r.Page, maxPages-1)
+	}
+	if (r.BrokerPort == 0) != (r.Topic == "") {
+		return errors.New("broker port and topic go together")
+	}
+	if r.Topic != "" {
+		return reports.ValidTopic(r.Topic)
+	}
+	return nil
+}
+
+// marshal encodes the body; pages after the first have no host.
+func (b ReplyBody) marshal(page uint8) ([]byte, error) {
+	if err := b.check(page); err != nil {
+		return nil, err
+	}
+	out := replyBody{Hostname: b.Hostname, ExtAddr: b.ExtAddr, Model: b.Model, OS: b.OS, Arch: b.Arch, Version: b.Version,
+		BootID: b.BootID, Brokers: b.Brokers}
+	for _, a := range b.Addrs {
+		out.Addrs = append(out.Addrs, a.AsSlice())
+	}
+	for _, s := range b.Services {
+		out.Services = append(out.Services, encodeService(s))
+	}
+	return encoding.Marshal(out)
+}
+
+func encodeService(s Service) replyService {
+	out := replyService{Name: s.Name, Function: s.Function, Points: uint32(s.Points)}
+	if s.Function == s.Name {
+		out.Function = ""
+	}
+	for i, v := range statuses {
+		if v == s.Status {
+			out.Status = uint8(i)
+		}
+	}
+	if s.Digest != [8]byte{} {
+		out.Digest = s.Digest[:]
+	}
+	return out
+}
+
+func (b *ReplyBody) unmarshal(raw []byte, page uint8) error {
+	var in replyBody
+	if err := decode(lenient, raw, &in); err != nil {
+		return err
+	}
+	*b = ReplyBody{Hostname: in.Hostname, ExtAddr: in.ExtAddr, Model: in.Model, OS: in.OS, Arch: in.Arch, Version: in.Version,
+		BootID: in.BootID, Brokers: in.Brokers}
+	for _, raw := range in.Addrs {
+		a, ok := netip.AddrFromSlice(raw)
+		if !ok || a.Is4In6() {
+			return fmt.Errorf("address of %d bytes", len(raw))
+		}
+		b.Addrs = append(b.Addrs, a)
+	}
+	for _, raw := range in.Services {
+		if int(raw.Status) >= len(statuses) {
+			return fmt.Errorf("service status %d is not known", raw.Status)
+		}
+		s := Service{Name: raw.Name, Function: raw.Function, Status: statuses[raw.Status], Points: int(raw.Points)}
+		if s.Function == "" {
+			s.Function = s.Name
+		}
+		if len(raw.Digest) != 0 && len(raw.Digest) != len(s.Digest) {
+			return fmt.Errorf("digest of %d bytes", len(raw.Digest))
+		}
+		copy(s.Digest[:], raw.Digest)
+		b.Services = append(b.Services, s)
+	}
+	return b.check(page)
+}
+
+// check refuses what a program or a terminal should never be shown.
+func (b *ReplyBody) check(page uint8) error {
+	if page > 0 && (b.Hostname != "" || len(b.Addrs)+len(b.Brokers) > 0 || b.ExtAddr+b.Model+b.OS+b.Arch+b.Version+b.BootID != "") {
+		return errors.New("a page after the first tells of services only")
+	}
+	if page == 0 {
+		if err := reports.ValidName(b.Hostname); err != nil {
+			return err
+		}
+	}
+	if len(b.Addrs) > maxAddrs || len(b.Brokers) > maxBrokers || len(b.Services) > maxPerPage {
+		return fmt.Errorf("%d addresses, %d brokers and %d services are too many", len(b.Addrs), len(b.Brokers), len(b.Services))
+	}
+	if b.ExtAddr != "" {
+		if a, err := netip.ParseAddr(b.ExtAddr); err != nil || a.Zone() != "" {
+			return fmt.Errorf("public address %.48q is none", b.ExtAddr)
+		}
+	}
+	for _, s := range []string{b.Model, b.OS, b.Arch, b.Version, b.BootID} {
+		if clean(s) != s {
+			return fmt.Errorf("text %.48q is too long or can't be shown", s)
+		}
+	}
+	for _, u := range b.Brokers {
+		if _, err := brokerHost(u); err != nil {
+			return err
+		}
+	}
+	for _, s := range b.Services {
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Service) check() error {
+	if err := reports.ValidName(s.Name); err != nil {
+		return err
+	}
+	if err := reports.ValidName(s.Function); err != nil {
+		return err
+	}
+	if s.Points < 0 || s.Points > maxPoints {
+		return fmt.Errorf("service %s has %d points", s.Name, s.Points)
+	}
+	return nil
+}
+
+// clean returns s cut to maxText bytes, without what can't be shown: control characters, invalid UTF-8, bidirectional marks.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	for len(s) > maxText {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
+
+// brokerHost returns the host of a broker's URL, or what is wrong with the URL.
+func brokerHost(s string) (string, error) {
+	if len(s) > maxBroker {
+		return "", fmt.Errorf("broker %.24q… has %d bytes, at most %d are allowed", s, len(s), maxBroker)
+	}
+	u, err := url.Parse(s)
+	if err != nil || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("broker %q is no URL", s)
+	}
+	switch u.Scheme {
+	case "tcp", "mqtt", "mqtts", "ssl", "tls", "ws", "wss":
+	default:
+		return "", fmt.Errorf("broker %q: scheme is none of a broker's", s)
+	}
+	if u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("broker %q must have a host, and no user, query or fragment", s)
+	}
+	return u.Hostname(), nil
+}

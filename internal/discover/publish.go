@@ -1,0 +1,139 @@
+package discover
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"rollcall/reports"
+)
+
+// maxPending is how many sealed requests may wait to be published.
+const maxPending = 256
+
+// job is a request that is to be published.
+type job struct {
+	request  reports.Request
+	from     netip.AddrPort
+	own      bool
+	key      uint64 // under which it counts as published; 0: it has no id
+	sealed   bool
+	wait     time.Duration // before it is published
+	to       replyTo       // to be checked by guard
+	guard    *Guard
+	endpoint Endpoint // valid: checked; a pass is issued for it
+	refused  error    // by the guard
+	due      time.Time
+}
+
+// publishDelay returns how long a sealed request waits, so that what the programs of all hosts do about it does not compete
+// with the replies to the sweep.
+func publishDelay() time.Duration {
+	const least, most = 20 * time.Millisecond, 120 * time.Millisecond
+	return least + rand.N(most-least)
+}
+
+// lookup checks requests whose replyto is a name, which may take a while.
+func (r *Responder) lookup(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case j := <-r.names:
+			r.check(ctx, &j)
+			select {
+			case r.jobs <- j:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (r *Responder) check(ctx context.Context, j *job) {
+	j.endpoint, j.refused = j.guard.check(ctx, j.to, j.from.Addr())
+}
+
+// publisher gives requests to Publish when they are due, and writes the log: all that may take long and needs no answer.
+func (r *Responder) publisher(ctx context.Context) {
+	var pending []job
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case l := <-r.tally.lines:
+			l.write(r.c.Log)
+		case <-timer.C:
+		case j := <-r.jobs:
+			switch {
+			case j.wait == 0:
+				r.finish(ctx, j)
+			case len(pending) == maxPending:
+				r.tally.note(busy, r.c.Now(), func() any { return j.from.String() })
+			default:
+				j.due = time.Now().Add(j.wait)
+				pending = append(pending, j)
+			}
+		}
+		pending = r.finishDue(ctx, pending)
+		timer.Reset(untilNext(pending))
+	}
+}
+
+// finishDue finishes the jobs that are due and returns the others.
+func (r *Responder) finishDue(ctx context.Context, pending []job) []job {
+	now := time.Now()
+	left := pending[:0]
+	for _, j := range pending {
+		if j.due.After(now) {
+			left = append(left, j)
+			continue
+		}
+		r.finish(ctx, j)
+	}
+	clear(pending[len(left):])
+	return left
+}
+
+// untilNext returns how long until the first job is due.
+func untilNext(pending []job) time.Duration {
+	if len(pending) == 0 {
+		return time.Hour
+	}
+	next := pending[0].due
+	for _, j := range pending[1:] {
+		if j.due.Before(next) {
+			next = j.due
+		}
+	}
+	return max(0, time.Until(next))
+}
+
+// finish publishes one request.
+func (r *Responder) finish(ctx context.Context, j job) {
+	now := r.c.Now()
+	if j.sealed && !r.published.add(j.key, now) {
+		r.tally.note(duplicate, now, nil)
+		return
+	}
+	if j.guard != nil && !j.endpoint.Addr.IsValid() && j.refused == nil {
+		r.check(ctx, &j)
+	}
+	if j.refused != nil {
+		r.published.drop(j.key)
+		r.tally.note(guarded, now, func() any { return j.from.String() + ": " + j.refused.Error() })
+		return
+	}
+	if j.endpoint.Addr.IsValid() {
+		if !j.own && !r.brokerRate.allow(j.endpoint.Addr.Addr(), now) {
+			r.tally.note(destination, now, func() any { return j.from.String() + " → " + j.endpoint.Addr.String() })
+			return
+		}
+		j.request.Pass = r.c.Passes.Issue(j.request, j.endpoint, now)
+	}
+	r.c.Publish(j.request, j.from, j.own)
+	r.tally.note(published, now, nil)
+}

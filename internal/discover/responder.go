@@ -1,0 +1,245 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rollcall/reports"
+)
+
+// Limits of a responder. Twenty laptops that sweep at once send 40 requests and as many for further pages.
+var (
+	sealedEach = pace{20, 80}         // sealed requests of one source, a second
+	sealedAll  = pace{400, 800}       // of all
+	jsonEach   = pace{20, 80}         // JSON to be parsed, of one source
+	jsonAll    = pace{400, 800}       // of all
+	askEach    = pace{20.0 / 60, 20}  // requests to be published, of one source: 20 a minute
+	askAll     = pace{300.0 / 60, 60} // of all
+	brokerEach = pace{20.0 / 60, 20}  // requests whose answers go to one address
+)
+
+const (
+	maxSkew    = 30 * time.Second // of the requester's clock and ours
+	replayAge  = 2 * maxSkew
+	replayCap  = 32_768 // more than sealedAll lets through in replayAge
+	onceAge    = time.Minute
+	onceCap    = 4096
+	noIDAge    = time.Second
+	jobQueue   = 256
+	lookups    = 4 // names looked up at a time
+	tableAge   = 10 * time.Second
+	tableRetry = time.Second
+)
+
+// ResponderConfig says how a host answers.
+type ResponderConfig struct {
+	Conn       *net.UDPConn // from Listen; closed by Run
+	Interfaces []string     // answer only what comes in on these; empty: all
+	Legacy     bool         // obey requests in the original form
+	Open       bool         // obey unsigned sealed requests
+	Guard      *Guard
+	Passes     *Passes
+
+	// Publish is given each request that was obeyed, checked and enriched, once per requester and id, to be published on
+	// reports.ReportTopic. from is where it came from; own is true when that is this machine itself. It must not block. It is
+	// called from one goroutine.
+	Publish func(r reports.Request, from netip.AddrPort, own bool)
+	ExtAddr func() string // the public address, "" when unknown; nil for never
+	// KnownHost reports whether the name is that of another host, below which answers must not be published; nil for never.
+	// It must not block and is called from one goroutine.
+	KnownHost func(name string) bool
+	// Local is the broker endpoint ("127.0.0.1:1883") and topic that answers of programs which know only the original form are
+	// asked to go to when a sealed request names no broker of the requester. "": such requests are not published.
+	LocalReplyTo, LocalTopic string
+	Now                      func() time.Time
+	Log                      *slog.Logger
+}
+
+// Responder answers requests on one socket.
+type Responder struct {
+	c        ResponderConfig
+	settings atomic.Pointer[settings]
+	said     atomic.Pointer[pages]
+	tally    tally
+
+	update  sync.Mutex // of edition
+	edition uint16
+
+	published once
+	jobs      chan job // to the publisher
+	names     chan job // to the goroutines that look names up
+
+	// What follows belongs to the goroutine of Run.
+	seed       maphash.Seed
+	ifaces     func() ([]iface, error)
+	list       map[int]iface
+	machine    machine
+	listed     time.Time // when list was made
+	replies    *sender
+	buf        [maxReply]byte
+	sources    map[sourceKey][]byte
+	replay     *recent[uint64, struct{}]
+	sweeps     *recent[uint64, sweepState]
+	noID       *recent[uint64, struct{}]
+	sealedRate *limiter
+	jsonRate   *limiter
+	askRate    *limiter
+	brokerRate *limiter // the publisher's
+}
+
+// settings is what Reload replaces.
+type settings struct {
+	interfaces   []string
+	legacy, open bool
+	guard        *Guard
+}
+
+// sweepState is what a host remembers of a sweep.
+type sweepState struct {
+	first uint32 // seq of the first request heard
+	tx    uint16 // replies sent
+	asked bool   // the request was handed on for publishing
+}
+
+// once remembers what was published, for all goroutines.
+type once struct {
+	mu   sync.Mutex
+	seen *recent[uint64, struct{}]
+}
+
+func (o *once) add(key uint64, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.seen.add(key, struct{}{}, now)
+}
+
+func (o *once) drop(key uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen.drop(key)
+}
+
+// NewResponder checks the configuration.
+func NewResponder(c ResponderConfig) (*Responder, error) {
+	switch {
+	case c.Conn == nil:
+		return nil, errors.New("responder needs a connection")
+	case c.Publish == nil:
+		return nil, errors.New("responder needs a Publish function")
+	case c.Guard == nil || c.Passes == nil:
+		return nil, errors.New("responder needs a guard and passes")
+	case c.LocalReplyTo != "":
+		if _, err := parseReplyTo(c.LocalReplyTo); err != nil {
+			return nil, err
+		}
+		if err := reports.ValidTopic(c.LocalTopic); err != nil {
+			return nil, err
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	replies, err := newSender(c.Conn)
+	if err != nil {
+		return nil, err
+	}
+	r := &Responder{
+		c: c, seed: maphash.MakeSeed(), ifaces: interfaces, replies: replies, sources: map[sourceKey][]byte{},
+		published:  once{seen: newRecent[uint64, struct{}](onceAge, onceCap)},
+		jobs:       make(chan job, jobQueue),
+		names:      make(chan job, jobQueue/4),
+		replay:     newRecent[uint64, struct{}](replayAge, replayCap),
+		sweeps:     newRecent[uint64, sweepState](onceAge, onceCap),
+		noID:       newRecent[uint64, struct{}](noIDAge, onceCap),
+		sealedRate: newLimiter(sealedEach, sealedAll),
+		jsonRate:   newLimiter(jsonEach, jsonAll),
+		askRate:    newLimiter(askEach, askAll),
+		brokerRate: newLimiter(brokerEach, askAll),
+	}
+	r.tally.lines = make(chan logLine, outcomes)
+	r.Reload(c.Interfaces, c.Legacy, c.Open, c.Guard)
+	return r, nil
+}
+
+// Update replaces what the host says of itself; the replies are encoded here, once, not per request. Until the first Update
+// the host is silent. A part of h that may not stand in a reply is left out and logged.
+func (r *Responder) Update(h Host) {
+	r.update.Lock()
+	defer r.update.Unlock()
+	r.edition++
+	p, err := encodePages(h, r.edition)
+	if err != nil {
+		r.c.Log.Error("host can't say all of itself", "host", h.Hostname, "err", err)
+	}
+	if p != nil {
+		r.said.Store(p)
+	}
+}
+
+// Reload replaces interfaces, legacy, open and guard, after a change of the configuration.
+func (r *Responder) Reload(interfaces []string, legacy, open bool, g *Guard) {
+	r.settings.Store(&settings{interfaces, legacy, open, g})
+}
+
+// Stats returns how many datagrams have come to which end, by outcome: "answered", "published", "malformed", "too_long",
+// "off_link", "replayed", "clock", "rate", "guard", "legacy_off", ….
+func (r *Responder) Stats() map[string]uint64 { return r.tally.all() }
+
+// Run answers until ctx ends, and returns nil then. It can run once.
+func (r *Responder) Run(ctx context.Context) error {
+	inner, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.publisher(inner) })
+	for range lookups {
+		wg.Go(func() { r.lookup(inner) })
+	}
+	wg.Go(func() {
+		<-inner.Done()
+		_ = r.c.Conn.Close() // nothing was to be kept
+	})
+	r.refresh(r.c.Now(), tableAge)
+	err := r.read()
+	cancel()
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// read handles datagrams until the socket is closed. Other errors of a datagram socket are about one datagram, or pass.
+func (r *Responder) read() error {
+	const maxErrors = 100 // in a row
+	buf := make([]byte, reports.MaxRequest+1)
+	oob := make([]byte, 128)
+	for failed := 0; ; {
+		n, on, _, src, err := r.c.Conn.ReadMsgUDPAddrPort(buf, oob)
+		if err != nil {
+			r.tally.note(readFailed, r.c.Now(), func() any { return err })
+			if failed++; errors.Is(err, net.ErrClosed) || failed > maxErrors {
+				return err
+			}
+			continue
+		}
+		failed = 0
+		d := datagram{b: buf[:n], oob: oob[:on], src: src, at: r.c.Now()}
+		o, why := r.handle(&d)
+		r.tally.note(o, d.at, func() any {
+			if why != nil {
+				return src.String() + ": " + why.Error()
+			}
+			return src.String()
+		})
+		r.refresh(d.at, tableAge)
+	}
+}

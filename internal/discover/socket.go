@@ -1,0 +1,64 @@
+package discover
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/net/ipv4"
+)
+
+// socketBuffer is what is asked for as receive and send buffer: 4 MiB hold 3,000 requests or 13,000 replies of 500 bytes
+// while nobody reads (DISCOVERY.md §2.2); the default holds 166.
+const socketBuffer = 4 << 20
+
+// Listen opens the discovery socket: UDP on all addresses (or on addr, for tests: "127.0.0.1:0"), with the largest receive
+// buffer that it may have, IP_PKTINFO on, and SO_BROADCAST. It is IPv4; "" means Port on all addresses.
+func Listen(addr string) (*net.UDPConn, error) {
+	if addr == "" {
+		addr = ":" + strconv.Itoa(Port)
+	}
+	a, err := net.ResolveUDPAddr("udp4", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for requests on %q: %w", addr, err)
+	}
+	conn, err := net.ListenUDP("udp4", a) // SO_BROADCAST is set by package net
+	if err != nil {
+		return nil, fmt.Errorf("listen for requests: %w", err)
+	}
+	enlarge(conn)
+	const which = ipv4.FlagInterface | ipv4.FlagDst
+	if err := ipv4.NewPacketConn(conn).SetControlMessage(which, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("learn the interfaces that requests come in on: %w", err), conn.Close())
+	}
+	return conn, nil
+}
+
+// listenFor opens the socket of a sweep on a local address.
+func listenFor(local netip.Addr) (*net.UDPConn, error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+	if err != nil {
+		return nil, err
+	}
+	enlarge(conn)
+	return conn, nil
+}
+
+// enlarge gives the socket the largest buffers that it may have. That they stay small is no error.
+func enlarge(conn *net.UDPConn) {
+	_ = conn.SetReadBuffer(socketBuffer)
+	_ = conn.SetWriteBuffer(socketBuffer)
+	forceBuffers(conn)
+}
+
+// route returns the address that a datagram to dst leaves from. Nothing is sent.
+func route(dst netip.AddrPort) (netip.Addr, error) {
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(dst))
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	return local, conn.Close()
+}

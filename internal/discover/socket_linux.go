@@ -1,0 +1,58 @@
+package discover
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// pinned says that a datagram can be told which interface to leave by.
+const pinned = true
+
+// forceBuffers goes beyond net.core.rmem_max, which needs CAP_NET_ADMIN.
+func forceBuffers(conn *net.UDPConn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer)
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBuffer)
+	})
+}
+
+// sender sends without ever waiting: replies to addresses that nobody has stay in the socket's buffer until the kernel gives
+// up on ARP, and a reader that waits for room there answers nobody. It is for one goroutine.
+type sender struct {
+	raw    syscall.RawConn
+	to     unix.SockaddrInet4
+	b, oob []byte
+	err    error
+	do     func(fd uintptr) bool
+}
+
+func newSender(conn *net.UDPConn) (*sender, error) {
+	raw, err := conn.SyscallConn()
+	s := &sender{raw: raw}
+	s.do = func(fd uintptr) bool {
+		for {
+			_, s.err = unix.SendmsgN(int(fd), s.b, s.oob, &s.to, unix.MSG_DONTWAIT)
+			if !errors.Is(s.err, unix.EINTR) {
+				return true
+			}
+		}
+	}
+	return s, err
+}
+
+func (s *sender) send(b, oob []byte, to netip.AddrPort) error {
+	s.to = unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	s.b, s.oob = b, oob
+	if err := s.raw.Write(s.do); err != nil {
+		return err
+	}
+	return s.err
+}

@@ -1,0 +1,24 @@
+//go:build !linux
+
+package discover
+
+import (
+	"net"
+	"net/netip"
+)
+
+// pinned says that a datagram can be told which interface to leave by.
+const pinned = false
+
+// forceBuffers does nothing: only Linux can go beyond its limit.
+func forceBuffers(*net.UDPConn) {}
+
+// sender sends replies.
+type sender struct{ conn *net.UDPConn }
+
+func newSender(conn *net.UDPConn) (*sender, error) { return &sender{conn}, nil }
+
+func (s *sender) send(b, oob []byte, to netip.AddrPort) error {
+	_, _, err := s.conn.WriteMsgUDPAddrPort(b, oob, to)
+	return err
+}
