@@ -39,7 +39,7 @@ func hostsensorUptime(text string, err error) (any, error) {
 	}
 	first, _, _ := strings.Cut(text, " ")
 	s, err := strconv.ParseFloat(first, 64)
-	if err != nil || s < 0 || s > math.MaxInt32*1000.0 {
+	if err != nil || !(s >= 0 && s < math.MaxInt32*1000.0) { // NaN is neither
 		return nil, fmt.Errorf("%q is not a number of seconds", first)
 	}
 	return int64(s), nil
