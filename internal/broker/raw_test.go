@@ -237,7 +237,7 @@ func (c *raw) subscribe(filter string, qos byte) byte {
 // publish publishes and waits for the PUBACK.
 func (c *raw) publish(topic, payload string, qos byte, retain bool) {
 	c.t.Helper()
-	c.id++
+	c.id = max(1, c.id+1) // 0 is none
 	c.send(publishFrame(topic, payload, qos, retain, c.id))
 	if qos == 1 {
 		c.expect(puback)

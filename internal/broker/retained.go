@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -147,8 +148,29 @@ func (r *retained) rouse() {
 	}
 }
 
-// flush writes everything that has changed in one transaction.
+// flush writes everything that has changed, in one transaction. A store that turns out to be damaged is replaced.
 func (r *retained) flush(s *store) error {
+	err := r.write(s)
+	if errors.Is(err, errCorrupt) {
+		if err := s.renew(err); err != nil {
+			return err
+		}
+		all := r.server.Topics.Retained.GetAll()
+		r.mu.Lock()
+		for topic := range all {
+			r.dirty[topic] = struct{}{}
+		}
+		r.mu.Unlock()
+		err = r.write(s)
+	}
+	if err != nil {
+		return fmt.Errorf("write retained messages: %w", err)
+	}
+	return nil
+}
+
+// write writes what has changed; when that fails it stays to be written.
+func (r *retained) write(s *store) error {
 	r.mu.Lock()
 	topics := r.dirty
 	r.dirty = map[string]struct{}{}
@@ -161,15 +183,15 @@ func (r *retained) flush(s *store) error {
 		pk, _ := r.server.Topics.Retained.Get(topic) // the zero message removes it
 		changes[topic] = messageOf(pk)
 	}
-	if err := s.write(changes); err != nil {
+	err := s.write(changes)
+	if err != nil {
 		r.mu.Lock()
 		for topic := range topics {
 			r.dirty[topic] = struct{}{}
 		}
 		r.mu.Unlock()
-		return fmt.Errorf("write retained messages: %w", err)
 	}
-	return nil
+	return err
 }
 
 // expire removes retained messages whose end has come.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -77,21 +78,40 @@ func parseMessage(b []byte) (message, error) {
 	}, nil
 }
 
-// store keeps retained messages in a file.
-type store struct{ db *bbolt.DB }
+// store keeps retained messages in a file. One goroutine at a time may use it.
+type store struct {
+	db   *bbolt.DB
+	path string
+	log  *slog.Logger
+}
 
 // openStore opens the store and reads it. A file that is not a sound store is moved aside, loudly, and a new one made.
 func openStore(path string, log *slog.Logger) (*store, map[string]message, error) {
 	s, messages, err := tryStore(path)
-	if !errors.Is(err, errCorrupt) {
-		return s, messages, err
+	if errors.Is(err, errCorrupt) {
+		s = &store{path: path, log: log}
+		return s, nil, s.renew(err)
 	}
-	aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000")
-	if renameErr := os.Rename(path, aside); renameErr != nil {
-		return nil, nil, fmt.Errorf("move corrupt retained store aside: %w", errors.Join(renameErr, err))
+	if s != nil {
+		s.log = log
 	}
-	log.Error("RETAINED MESSAGES LOST: the store was corrupt and has been moved aside", "store", path, "moved_to", aside, "err", err)
-	return tryStore(path)
+	return s, messages, err
+}
+
+// renew moves the file aside, which is not a sound store because of err, and makes a new one. The old one stays open, since
+// bbolt may have left its locks behind.
+func (s *store) renew(err error) error {
+	aside := s.path + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000000")
+	if renameErr := os.Rename(s.path, aside); renameErr != nil && !errors.Is(renameErr, fs.ErrNotExist) {
+		return fmt.Errorf("move corrupt retained store aside: %w", errors.Join(renameErr, err))
+	}
+	s.log.Error("RETAINED MESSAGES MAY BE LOST: the store was corrupt and has been moved aside", "store", s.path, "moved_to", aside, "err", err)
+	fresh, _, err := tryStore(s.path)
+	if err != nil {
+		return err
+	}
+	s.db = fresh.db
+	return nil
 }
 
 // tryStore opens, checks and reads the store; the error is errCorrupt when a new file would help.
@@ -111,23 +131,23 @@ func tryStore(path string) (s *store, messages map[string]message, err error) {
 	case err == nil:
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, nil, fmt.Errorf("retained store %s is in use by another process", path)
-	case errors.Is(err, errCorrupt):
-		_ = file.Close()
-		return nil, nil, err
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum),
-		errors.Is(err, bolterrors.ErrInvalidMapping):
-		return nil, nil, fmt.Errorf("open retained store %s: %w: %w", path, errCorrupt, err)
-	default:
+	case errors.As(err, new(syscall.Errno)):
 		return nil, nil, fmt.Errorf("open retained store: %w", err)
+	case errors.Is(err, errCorrupt): // bbolt has panicked
+		_ = file.Close()
+		return nil, nil, fmt.Errorf("open retained store %s: %w", path, err)
+	default: // it does not like what is in the file
+		return nil, nil, fmt.Errorf("open retained store %s: %w: %w", path, errCorrupt, err)
 	}
-	s = &store{db: db}
+	s = &store{db: db, path: path}
 	if messages, err = s.read(path); err != nil {
 		return nil, nil, errors.Join(err, s.close())
 	}
 	return s, messages, nil
 }
 
-// read checks the whole file, which is small, and returns what is in it.
+// read reads every page in use, which are few, and returns what is in them. It leaves out bbolt's Check, which runs in a
+// goroutine where nothing contains a fault and counts to 4 G where a page says so; the free list stays unchecked with that.
 func (s *store) read(path string) (map[string]message, error) {
 	messages := map[string]message{}
 	err := contain(func() error {
@@ -139,17 +159,16 @@ func (s *store) read(path string) (map[string]message, error) {
 			if info.Size() < tx.Size() {
 				return fmt.Errorf("%w: %d of %d bytes are there", errCorrupt, info.Size(), tx.Size())
 			}
-			if b := tx.Bucket([]byte(retainedName)); b != nil {
-				err = b.ForEach(func(k, v []byte) error {
+			return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+				if string(name) != retainedName {
+					return fmt.Errorf("%w: bucket %.32q is not ours", errCorrupt, name)
+				}
+				return b.ForEach(func(k, v []byte) error {
 					m, err := parseMessage(v)
 					messages[string(k)] = m
 					return err
 				})
-			}
-			for e := range tx.Check() { // always to its end, or its goroutine stays
-				err = errors.Join(err, fmt.Errorf("%w: %w", errCorrupt, e))
-			}
-			return err
+			})
 		})
 	})
 	if err != nil {
