@@ -10,8 +10,8 @@ import (
 	"github.com/warthog618/gpiod/uapi"
 )
 
-// edgeLine is an input with events. It goes past gpiod's own watcher for two reasons: that one has no effect on the kernel's
-// buffer of 16 edges, and it spins when the chip is unplugged.
+// edgeLine is an input with events. It goes past gpiod's own request, whose WithEventBufferSize has no effect: the kernel would
+// keep 16 edges.
 type edgeLine struct {
 	file *os.File
 	done chan struct{} // closed when the reader has ended

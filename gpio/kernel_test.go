@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/warthog618/go-gpiosim"
+	"github.com/warthog618/gpiod"
 
 	"rollcall/gpio"
 	"rollcall/gpio/chiptest"
@@ -211,6 +212,53 @@ func TestKernelHog(t *testing.T) {
 	}
 }
 
+// TestKernelFlags asks the kernel what it has understood.
+func TestKernelFlags(t *testing.T) {
+	c, s := bank(t)
+	device, err := gpiod.NewChip(s.chip.ChipName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = device.Close() }) // only reads
+	in, out, both := gpiod.LineDirectionInput, gpiod.LineDirectionOutput, gpiod.LineEdgeBoth
+	events := func(gpio.Event) {}
+	for _, test := range []struct {
+		o    gpio.LineOptions
+		want gpiod.LineConfig
+	}{
+		{gpio.LineOptions{}, gpiod.LineConfig{Direction: in}},
+		{gpio.LineOptions{Bias: gpio.PullUp}, gpiod.LineConfig{Direction: in, Bias: gpiod.LineBiasPullUp}},
+		{gpio.LineOptions{Bias: gpio.PullDown, ActiveLow: true}, gpiod.LineConfig{Direction: in, Bias: gpiod.LineBiasPullDown, ActiveLow: true}},
+		{gpio.LineOptions{Bias: gpio.PullNone}, gpiod.LineConfig{Direction: in, Bias: gpiod.LineBiasDisabled}},
+		{gpio.LineOptions{Debounce: 1500 * time.Microsecond},
+			gpiod.LineConfig{Direction: in, Debounced: true, DebouncePeriod: 1500 * time.Microsecond}},
+		{gpio.LineOptions{Events: events}, gpiod.LineConfig{Direction: in, EdgeDetection: both}},
+		{gpio.LineOptions{Events: events, Bias: gpio.PullUp, ActiveLow: true},
+			gpiod.LineConfig{Direction: in, EdgeDetection: both, Bias: gpiod.LineBiasPullUp, ActiveLow: true}},
+		{gpio.LineOptions{Events: events, Bias: gpio.PullDown, Debounce: time.Millisecond},
+			gpiod.LineConfig{Direction: in, EdgeDetection: both, Bias: gpiod.LineBiasPullDown, Debounced: true, DebouncePeriod: time.Millisecond}},
+		{gpio.LineOptions{Events: events, Bias: gpio.PullNone}, gpiod.LineConfig{Direction: in, EdgeDetection: both, Bias: gpiod.LineBiasDisabled}},
+		{gpio.LineOptions{Output: true}, gpiod.LineConfig{Direction: out}},
+		{gpio.LineOptions{Output: true, Drive: gpio.OpenDrain, Bias: gpio.PullUp},
+			gpiod.LineConfig{Direction: out, Drive: gpiod.LineDriveOpenDrain, Bias: gpiod.LineBiasPullUp}},
+		{gpio.LineOptions{Output: true, Drive: gpio.OpenSource, ActiveLow: true},
+			gpiod.LineConfig{Direction: out, Drive: gpiod.LineDriveOpenSource, ActiveLow: true}},
+	} {
+		l, err := c.Request(1, test.o)
+		if err != nil {
+			t.Errorf("%+v: %v", test.o, err)
+			continue
+		}
+		info, err := device.LineInfo(1)
+		if err != nil || info.Config != test.want {
+			t.Errorf("%+v: the kernel has %+v, %v, want %+v", test.o, info.Config, err, test.want)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestKernelGlitch takes an output and gives it back over and over, and wants never to see it at another level than it has
 // before, meanwhile and after.
 func TestKernelGlitch(t *testing.T) {
@@ -262,12 +310,23 @@ func TestKernelBurst(t *testing.T) {
 	}
 	close(release)
 	for i := range edges {
-		if e := <-got; e.Seq != uint32(i+1) || e.Rising != (i%2 == 0) {
+		if e := nextEvent(t, got); e.Seq != uint32(i+1) || e.Rising != (i%2 == 0) {
 			t.Errorf("event %d = %+v, want rising %t, seq %d", i, e, i%2 == 0, i+1)
 		}
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func nextEvent(t *testing.T, events <-chan gpio.Event) gpio.Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event after 10 s")
+		return gpio.Event{}
 	}
 }
 

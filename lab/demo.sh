@@ -24,7 +24,7 @@ free() { # a port that nothing on this machine uses, tcp or udp
 	echo $p
 }
 udp=$(free) tcp=$(free)
-host=$(hostname | cut -d. -f1 | tr -c 'A-Za-z0-9_-\n' -)
+host=$(hostname | cut -d. -f1 | tr -c 'A-Za-z0-9_\n-' -)
 gpio='{chip: sim, outputs: {led: {pin: 17}, pump: {pin: 25}}, inputs: {door: {pin: 22, pull: up}}}'
 if compgen -G '/dev/gpiochip*' >/dev/null; then
 	gpio='{}' # real pins: none is touched until you set it up

@@ -14,6 +14,8 @@ need mosquitto_sub mosquitto-clients
 need nc netcat-openbsd
 need gcc gcc
 need systemd-analyze systemd
+need debootstrap debootstrap
+need script bsdutils
 if [ ${#missing[@]} -gt 0 ]; then
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -yq "${missing[@]}"

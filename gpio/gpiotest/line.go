@@ -15,7 +15,7 @@ type line struct {
 	o      gpio.LineOptions
 	edges  *box // where its events wait; nil without Events
 
-	value  int // logical, of an output
+	value  int  // logical, of an output
 	ready  bool // requested: what changes from now on is an edge
 	closed bool
 	seq    uint32

@@ -35,6 +35,7 @@ func Boot(t testing.TB, o Options) *Guest {
 		t.Fatal(err)
 	}
 	init := filepath.Join(dir, "init")
+	lookAtSources(t, "rollcall/lab/uml/init")
 	goCommand(t, []string{"CGO_ENABLED=0"}, "build", "-o", init, "rollcall/lab/uml/init")
 	spec, err := json.Marshal(job.Spec{
 		Binary: o.Binary, Args: o.Args, Dir: o.Dir,
@@ -109,6 +110,19 @@ func (g *Guest) read(name string) []byte {
 		g.t.Error(err)
 	}
 	return data
+}
+
+// lookAtSources looks at the sources that a test compiles by itself. `go test` keeps a result until a file of this module that the
+// test has looked at changes, and knows nothing of what the go command looked at for it.
+func lookAtSources(t testing.TB, pkg string) {
+	t.Helper()
+	const files = `{{if and .Module (not .ForTest)}}{{if .Module.Main}}{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}` +
+		`{{range .TestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`
+	for _, path := range strings.Fields(goCommand(t, nil, "list", "-deps", "-test", "-f", files, pkg)) {
+		if _, err := os.Stat(path); err != nil && !errors.Is(err, os.ErrNotExist) { // the test's main is in no file
+			t.Fatal(err)
+		}
+	}
 }
 
 // goCommand runs the go tool and returns what it prints.

@@ -87,6 +87,7 @@ func RunTests(t testing.TB, pkg, run string) {
 	t.Helper()
 	Kernel(t) // before minutes are spent on a binary that nothing can run
 	binary := filepath.Join(t.TempDir(), "guest.test")
+	lookAtSources(t, pkg)
 	goCommand(t, nil, "test", "-c", "-o", binary, pkg)
 	dir := strings.TrimSpace(goCommand(t, nil, "list", "-f", "{{.Dir}}", pkg))
 	r := Boot(t, Options{Binary: binary, Args: []string{"-test.v", "-test.run=" + run}, Dir: dir}).Wait()
