@@ -175,7 +175,7 @@ func (b ReplyBody) marshal(page uint8) ([]byte, error) {
 }
 
 func encodeService(s Service) replyService {
-	out := replyService{Name: s.Name, Function: s.Function, Points: uint32(s.Points)}
+	out := replyService{Name: s.Name, Function: s.Function, Points: uint32(s.Points), Digest: []byte{}}
 	if s.Function == s.Name {
 		out.Function = ""
 	}

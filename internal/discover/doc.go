@@ -2,4 +2,95 @@
 // and the guard that decides whose broker a request may have answers sent to.
 //
 // It never connects to a broker itself and knows nothing of agents.
+//
+// # The sealed form, version 1
+//
+// All numbers are big-endian. The first 64 bytes of replies and 102 of requests are fixed; a body in CBOR (RFC 8949) follows:
+// one map with whole numbers as keys, definite lengths, no tags, no key twice, valid UTF-8. "Sealed" is the name of the form;
+// a body is encrypted only where the flag says so.
+//
+// A request has 1,200 to 1,400 bytes: header, body, zeros, and in the last 64 bytes the Ed25519 signature over all before it
+// (zeros if unsigned). Its fields, "request: offset size field":
+//
+//	request:   0  4  magic "RCL1"
+//	request:   4  1  version: 1
+//	request:   5  1  type: 1
+//	request:   6  2  flags: 1 signed
+//	request:   8  8  sweep id: 1 to 2^53-1
+//	request:  16  8  time: milliseconds since 1970
+//	request:  24  8  operator key id; 0: unsigned
+//	request:  32 16  requester's address, IPv4 as ::ffff:a.b.c.d; 0: not said
+//	request:  48  6  requester's MAC on this interface; 0: not said
+//	request:  54  1  length of its network's prefix
+//	request:  55  1  copies of each reply; 0 is 1
+//	request:  56  2  port for the reply; 0: the source port
+//	request:  58  2  round
+//	request:  60  4  seq: number of this datagram in the sweep, from 1
+//	request:  64  4  window over which replies are spread, µs; 0: at once
+//	request:  68  8  sample: who hashes below it answers; 0: all
+//	request:  76  8  range, from
+//	request:  84  8  range, up to and without; 0: no bound
+//	request:  92  8  salt of the hashes
+//	request: 100  2  length of the body
+//
+// Keys of its body, all optional. A key that is not known makes the request one that must not be answered:
+//
+//	1 bytes  filter: Bloom filter of the hosts heard      4 number  port of a broker on the requester's address
+//	2 number hashes of the filter                         5 text    topic there
+//	3 text   names wanted, with * and ?                   6 number  page of the reply
+//
+// The hashes of a host are the four 8-byte words of SHA-256(sweep id, salt, host id): its place (for the range), its sample,
+// its slot in the window, and the word w of the filter, whose i-th bit is (w>>32 + i·(w mod 2^32 | 1)) mod the bits of the
+// filter; bit n is bit n mod 8, from the least, of byte n/8.
+//
+// A reply has at most 1,200 bytes, so none is longer than its request: header, body, and the host's signature if the flag
+// says so. What does not fit stands on further pages, which are asked for one by one. Its fields:
+//
+//	reply:   0  4  magic "RCL1"
+//	reply:   4  1  version: 1
+//	reply:   5  1  type: 2
+//	reply:   6  2  flags: 1 body encrypted, 2 open, 4 broker on loopback only, 8 no neighbour installed, 16 signed
+//	reply:   8  8  host id
+//	reply:  16  8  host key id; 0: none
+//	reply:  24  8  sweep id
+//	reply:  32  2  round
+//	reply:  34  1  page, from 0
+//	reply:  35  1  pages, 1 to 64
+//	reply:  36  2  edition: other pages than before
+//	reply:  38  4  seq of the request answered
+//	reply:  42  4  first seq heard in this sweep
+//	reply:  46  2  replies sent in this sweep, with this one
+//	reply:  48  6  MAC of the interface that answers
+//	reply:  54  4  delay since the request came, µs
+//	reply:  58  4  age of the host's monitor, s
+//	reply:  62  2  length of the body
+//
+// Keys of its body; those that are not known are passed over. Pages after the first have key 10 only:
+//
+//	1 text host name     2 list of bytes: addresses    3 text public address    4 text model      5 text system
+//	6 text architecture  7 text version                8 text boot id           9 list of text: URLs of the broker
+//	10 list of services, each a list: name, function ("" if it is the name), status (0 unknown, 1 online, 2 offline),
+//	   number of points, digest of the description (8 bytes, or none)
+//
+// # Test vectors
+//
+// A request, up to the end of its body (after it zeros to 1,200 bytes), and a reply:
+//
+//	request vector 52434c310101000000010203040506070000019e7044887b00000000000000000000000000000000
+//	request vector 0000ffffc0a80107dca6320102031802123400032122232431323334414243444546474851525354
+//	request vector 5556575861626364656667687172737475767778001ea601420ff00204036370692a0419075b056a
+//	request vector 2f737461742f646174610601
+//
+//	reply vector 52434c310102000ea0a1a2a3a4a5a6a7000000000000000000010203040506070003000208092122
+//	reply vector 232425262728292adca6320a0b0c00003132000041420055a5016770697a65726f32028144c0a801
+//	reply vector 3205656c696e75780981747463703a2f2f3132372e302e302e313a313838330a8285646770696f60
+//	reply vector 01181c4801020304050607088564686561746764733138623230020140
+//
+// # What a hostile neighbour can still do to an open host
+//
+// Learn its name and services. Have it say the same, at most 20 times a minute for each address, to an MQTT broker at any port
+// of a neighbour in whose name he sends (the connection carries no credentials). Have it look up names of his choosing, 20 a
+// minute for each address. Use up the allowance of all sources together (400 requests a second) by sending in the names of
+// many neighbours; the host is then found late or not at all for as long as that goes on. He can't make it connect to a third
+// party, nor send more bytes to anyone than he sent himself.
 package discover

@@ -53,15 +53,6 @@ func (r *Request) heard(s spread) bool {
 	return true
 }
 
-// addHeard puts the host into the filter, which has its size already.
-func (r *Request) addHeard(id ID) {
-	s := spreadOf(r.Sweep, r.Salt, id)
-	for i := range r.FilterHashes {
-		n := s.bit(i, len(r.Filter))
-		r.Filter[n/8] |= 1 << (n % 8)
-	}
-}
-
 // bit returns the place of the host's i-th bit in a filter of size bytes.
 func (s spread) bit(i uint8, size int) uint64 {
 	step := s.bloom&0xffffffff | 1
