@@ -6,17 +6,19 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
 const (
-	connectTimeout = 10 * time.Second     // from the connection to CONNECT
+	connectTimeout = 5 * time.Second      // from the connection to CONNECT
 	quickWrite     = 2 * time.Millisecond // for a write that others may be waiting for
 	writeTimeout   = 5 * time.Second      // for a client to take writeChunk
+	stallTimeout   = 2 * time.Second      // the same while somebody waits for it
 	writeChunk     = 32 << 10
-	maxPending     = 256 << 10 // bytes that a slow client is behind before others wait for it
+	maxPending     = 1 << 20 // bytes that a slow client is behind before others wait for it
 )
 
 // conn is a connection as mochi sees it. Its upper fields belong to the goroutine that serves it; others may read them once
@@ -35,7 +37,8 @@ type conn struct {
 	pending  []byte // written by mochi, but not yet to the socket
 	flushing bool
 	err      error
-	room     sync.Cond // pending has become shorter
+	room     sync.Cond    // pending has become shorter
+	waiters  atomic.Int32 // for room
 	flushers sync.WaitGroup
 }
 
@@ -56,7 +59,7 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // Write gives p to the socket, or keeps it for a while if the client does not take it at once: mochi holds the client's lock
 // meanwhile, which stalls everybody who publishes to it. It waits when maxPending is reached. A client that takes nothing
-// for writeTimeout loses the connection.
+// for writeTimeout, or for stallTimeout while others wait, loses the connection.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,8 +74,13 @@ func (c *conn) Write(p []byte) (int, error) {
 		}
 		rest = p[n:]
 	}
-	for c.err == nil && len(c.pending) > 0 && len(c.pending)+len(rest) > maxPending {
-		c.room.Wait()
+	if c.full(rest) {
+		c.waiters.Add(1)
+		_ = c.SetWriteDeadline(time.Now().Add(stallTimeout)) // of the write that is going on
+		for c.full(rest) {
+			c.room.Wait()
+		}
+		c.waiters.Add(-1)
 	}
 	if c.err != nil {
 		return 0, c.err
@@ -85,6 +93,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// full reports whether p has to wait.
+func (c *conn) full(p []byte) bool {
+	return c.err == nil && len(c.pending) > 0 && len(c.pending)+len(p) > maxPending
+}
+
 // flush writes what is pending and ends when nothing is left or the connection is gone.
 func (c *conn) flush() {
 	c.mu.Lock()
@@ -95,8 +108,11 @@ func (c *conn) flush() {
 		c.mu.Unlock()
 		var err error
 		for len(out) > 0 && err == nil {
-			n := min(len(out), writeChunk)
-			_, err = c.writeWithin(out[:n], writeTimeout)
+			n, d := min(len(out), writeChunk), writeTimeout
+			if c.waiters.Load() > 0 {
+				d = stallTimeout
+			}
+			_, err = c.writeWithin(out[:n], d)
 			out = out[n:]
 		}
 		c.mu.Lock()

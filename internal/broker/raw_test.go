@@ -267,3 +267,11 @@ func (c *raw) received() string {
 	}
 	return s
 }
+
+// drain reads until the connection ends.
+func (c *raw) drain() {
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, c.r); errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Error("the connection stays open")
+	}
+}
