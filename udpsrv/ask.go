@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +32,7 @@ const maxWait = 5 * time.Minute
 // flags adds the flags that every command which may sweep has.
 func (q *asking) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&q.to, "to", nil, "address, or address:port, to ask instead of everybody (may be repeated)")
+	f.StringSliceVar(&q.to, "to", nil, "host, or host:port, to ask instead of everybody (may be repeated)")
 	f.StringSliceVar(&q.interfaces, "interface", nil, "network interface to ask on; default: every usable one (may be repeated)")
 	f.DurationVar(&q.wait, "wait", time.Second, "how long to listen for answers at most")
 	f.IntVar(&q.port, "port", discover.Port, "UDP port to ask")
@@ -46,11 +48,8 @@ func (q *asking) check() error {
 		return usagef("--port: %d is not from 1 to 65535", q.port)
 	}
 	for _, s := range q.to {
-		if _, err := netip.ParseAddrPort(s); err == nil {
-			continue
-		}
-		if _, err := netip.ParseAddr(s); err != nil {
-			return usagef("--to: %q is neither an address nor address:port", s)
+		if host, _ := splitTo(s); host == "" {
+			return usagef("--to: %q is neither HOST nor HOST:PORT", s)
 		}
 	}
 	switch q.via {
@@ -63,6 +62,54 @@ func (q *asking) check() error {
 		return usagef("--via: %q is none of udp, mqtt, both", q.via)
 	}
 	return nil
+}
+
+// splitTo takes an element of --to apart: the host is a name or an address, "" if it is neither; the port is "" where none is
+// named.
+func splitTo(s string) (host, port string) {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return s, ""
+	}
+	host = s
+	if strings.Contains(s, ":") {
+		var err error
+		host, port, err = net.SplitHostPort(s)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
+			return "", ""
+		}
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if _, err := netip.ParseAddr(host); err != nil && reports.ValidName(label) != nil {
+			return "", ""
+		}
+	}
+	return host, port
+}
+
+// lookupWait bounds how long a name of --to may take to be looked up.
+const lookupWait = 3 * time.Second
+
+// addresses returns --to with names looked up.
+func (q *asking) addresses(ctx context.Context) (out []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	for _, s := range q.to {
+		host, port := splitTo(s)
+		ip, err := netip.ParseAddr(host)
+		if err != nil {
+			ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host) // IPv4 is what every host listens on
+			if err != nil {
+				return nil, fmt.Errorf("--to %s: %w", host, err)
+			}
+			ip = ips[0].Unmap()
+		}
+		if port == "" {
+			out = append(out, ip.String())
+		} else {
+			out = append(out, net.JoinHostPort(ip.String(), port))
+		}
+	}
+	return out, nil
 }
 
 // viaBoth is the word of --via for both ways.
@@ -91,7 +138,11 @@ type round struct {
 // interruption is no error: what was heard until then is returned.
 func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discover.ID, show func(news)) (*round, error) {
 	rd := &round{roll: newRoll(), id: rand.Uint64N(1<<53-1) + 1, show: show}
-	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: q.to, Interfaces: q.interfaces, Wait: q.wait,
+	to, err := q.addresses(ctx)
+	if err != nil {
+		return rd, err
+	}
+	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait,
 		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
 	start := time.Now()
 	answers := make(chan discover.Answer, backlog)

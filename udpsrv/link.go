@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +62,7 @@ func withBroker(ctx context.Context, a *app, b brokerURL, within time.Duration, 
 func (l *link) look(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, verifyWait)
 	defer cancel()
-	t := reports.Topics{Host: l.host, Service: l.service}
+	t := l.topics()
 	var once sync.Once
 	keep := func(m bus.Message) {
 		l.mu.Lock()
@@ -133,63 +134,87 @@ type answer struct {
 	ID    reports.ID      `json:"id"`
 	OK    bool            `json:"ok"`
 	Data  json.RawMessage `json:"data"`
-	Error string          `json:"error"`
+	Error string          `json:"error"` // with OK: what of a branch could not be read
 	Code  string          `json:"code"`
 }
 
-// command sends the target's service a command and waits for its result, on a topic that nobody else knows.
-func (l *link) command(ctx context.Context, verb string, fields map[string]any, timeout time.Duration) (json.RawMessage, error) {
-	id, err := json.Marshal("udpsrv-" + rand.Text())
-	if err != nil {
-		return nil, err
-	}
+// command sends the target's service a command and waits for its result: on a topic that nobody else knows, or on the
+// service's own result topic, which is all that a simple program may publish to.
+func (l *link) command(ctx context.Context, verb string, fields map[string]any, timeout time.Duration) (answer, error) {
+	id := reports.ID(strconv.Quote("udpsrv-" + rand.Text()))
 	reply := "/udpsrv/" + rand.Text()
+	m, err := l.compose(verb, fields, id, reply)
+	if err != nil {
+		return answer{}, err
+	}
+	wait, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	got := make(chan answer, 1)
+	receive := func(m bus.Message) {
+		var r answer
+		if reports.Depth(m.Payload) > 2*reports.MaxDepth || json.Unmarshal(m.Payload, &r) != nil || r.ID != id {
+			return
+		}
+		select {
+		case got <- r:
+		default: // the same result on the other topic
+		}
+	}
+	err = l.Subscribe(wait, 1, receive, reply)
+	if other := l.Subscribe(wait, 1, receive, l.topics().To("result")); err == nil || other == nil {
+		err = l.Publish(wait, m) // one topic is enough
+	}
+	if err == nil {
+		select {
+		case r := <-got:
+			return r, l.refusal(r)
+		case <-wait.Done():
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return answer{}, errInterrupted
+	case wait.Err() != nil:
+		return answer{}, l.silent(timeout)
+	}
+	return answer{}, fmt.Errorf("%s %s: %w", verb, l.target, err)
+}
+
+// compose makes the message of a command.
+func (l *link) compose(verb string, fields map[string]any, id reports.ID, reply string) (bus.Message, error) {
 	envelope := map[string]any{}
 	maps.Copy(envelope, fields)
-	envelope["id"], envelope["reply"] = json.RawMessage(id), reply
+	envelope["id"], envelope["reply"] = id, reply
 	var payload bytes.Buffer
 	e := json.NewEncoder(&payload)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(envelope); err != nil {
-		return nil, err
+		return bus.Message{}, err
 	}
 	if payload.Len() > reports.MaxPayload {
-		return nil, fmt.Errorf("%s has %d bytes as it is sent, at most %d are allowed", verb, payload.Len(), reports.MaxPayload)
+		return bus.Message{}, fmt.Errorf("%s has %d bytes as it is sent, at most %d are allowed", verb, payload.Len(), reports.MaxPayload)
 	}
 	tail := verb
 	if l.path != "" && (verb == "get" || verb == "set") {
 		tail += "/" + l.path
 	}
-	m := bus.Message{Topic: reports.Topics{Host: l.host, Service: l.service}.To(tail), Payload: payload.Bytes(), QoS: 1}
+	return bus.Message{Topic: l.topics().To(tail), Payload: bytes.TrimSpace(payload.Bytes()), QoS: 1}, nil
+}
 
-	wait, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var got answer
-	_, err = l.Request(wait, m, reply, func(m bus.Message) bool {
-		var r answer
-		if reports.Depth(m.Payload) > 2*reports.MaxDepth || json.Unmarshal(m.Payload, &r) != nil || r.ID != reports.ID(id) {
-			return false
-		}
-		got = r
-		return true
-	})
-	switch {
-	case ctx.Err() != nil:
-		return nil, errInterrupted
-	case err != nil && wait.Err() != nil:
-		return nil, l.silent(timeout)
-	case err != nil:
-		return nil, fmt.Errorf("%s %s: %w", verb, l.target, err)
-	case !got.OK:
-		return nil, fmt.Errorf("%s: %s (%s)", l.target, cmp.Or(got.Error, "refused"), cmp.Or(got.Code, "no code"))
+// topics returns the topics of the target's service.
+func (l *link) topics() reports.Topics { return reports.Topics{Host: l.host, Service: l.service} }
+
+// refusal is the error of a result that is one.
+func (l *link) refusal(r answer) error {
+	if r.OK {
+		return nil
 	}
-	return got.Data, nil
+	return fmt.Errorf("%s: %s (%s)", l.target, cmp.Or(r.Error, "refused"), cmp.Or(r.Code, "no code"))
 }
 
 // silent is the error for a service that did not answer.
 func (l *link) silent(timeout time.Duration) error {
-	status := cmp.Or(string(l.payload(reports.Topics{Host: l.host, Service: l.service}.To("status"))),
-		string(l.payload(reports.HostStatus(l.host))), "unknown")
+	status := cmp.Or(string(l.payload(l.topics().To("status"))), string(l.payload(reports.HostStatus(l.host))), "unknown")
 	text := fmt.Sprintf("no answer from %s within %s (is it online? status: %.20s)", l.target, timeout, status)
 	var names []string
 	for _, s := range l.described() {

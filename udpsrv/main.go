@@ -37,14 +37,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRoot(a)
 	root.SetArgs(keepNegative(args))
 	cmd, err := root.ExecuteContextC(ctx)
-	if failed, ok := errors.AsType[*failure](err); ok {
+	failed, ok := errors.AsType[*failure](err)
+	switch {
+	case a.out.failed != nil:
+		err = fmt.Errorf("write to stdout: %w", a.out.failed)
+	case ok:
 		err = failed.err
-	} else if err != nil {
+	case err != nil:
 		a.errorf("%s (see %s --help)", clean(err.Error()), cmd.CommandPath())
 		return exitUsage
-	}
-	if err == nil && a.out.failed != nil {
-		err = fmt.Errorf("write to stdout: %w", a.out.failed)
 	}
 	if err != nil {
 		a.errorf("%s", clean(err.Error()))

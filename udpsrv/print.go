@@ -112,7 +112,9 @@ func (a *app) summary(rd *round) {
 // notes says in plain words what is unusual about hosts.
 func (a *app) notes(r *roll) {
 	var open, loopback []string
+	named := map[string][]*host{}
 	for _, h := range r.sorted() {
+		named[h.Hostname] = append(named[h.Hostname], h)
 		if h.open {
 			open = append(open, h.Hostname)
 		}
@@ -121,7 +123,7 @@ func (a *app) notes(r *roll) {
 		}
 	}
 	for _, name := range r.twins() {
-		a.warnf("%d hosts are named %s: %s", len(r.byName[name]), name, hostList(r.byName[name]))
+		a.warnf("%d hosts are named %s: %s", len(named[name]), name, hostList(named[name]))
 	}
 	if len(open) > 0 {
 		fmt.Fprintf(a.err, "open, answering anyone (no authorized_operators file): %s\n", clean(listed(open)))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// version is set by the linker (-X main.version=…).
+var version string
 
 // newRoot returns the command with all its subcommands.
 func newRoot(a *app) *cobra.Command {
@@ -26,8 +30,10 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 			if len(args) == 0 {
 				return nil
 			}
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return usagef("unknown command %q, did you mean %q?", args[0], near[0])
+			for cmd.SuggestionsMinimumDistance = 1; cmd.SuggestionsMinimumDistance <= 2; cmd.SuggestionsMinimumDistance++ {
+				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+					return usagef("unknown command %q, did you mean %q?", args[0], near[0])
+				}
 			}
 			return usagef("unknown command %q", args[0])
 		},
@@ -44,7 +50,6 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 			return nil
 		},
 	}
-	root.SuggestionsMinimumDistance = 2
 	f := root.PersistentFlags()
 	f.StringVar(&a.broker, "broker", "", "MQTT broker to use, as mqtt://[user:password@]host[:port]; default: the host's own, found by a sweep")
 	f.StringVar(&a.cache, "cache", "", "file that remembers the hosts found; default: rollcall/hosts.json in the user's cache folder")
@@ -64,11 +69,11 @@ func newVersion(a *app) *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: action(func(context.Context, []string) error {
-			version := "(devel)"
-			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-				version = info.Main.Version
+			v := version
+			if info, ok := debug.ReadBuildInfo(); ok && v == "" {
+				v = info.Main.Version
 			}
-			_, err := fmt.Fprintf(a.out, "udpsrv %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			_, err := fmt.Fprintf(a.out, "udpsrv %s %s/%s %s\n", cmp.Or(v, "(devel)"), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err
 		}),
 	}
@@ -97,7 +102,7 @@ func strictCompletion(root *cobra.Command) {
 		if c.Name() == "completion" {
 			c.Args = cobra.ArbitraryArgs
 			c.RunE = func(_ *cobra.Command, args []string) error {
-				return usagef("completion takes one of bash, fish, powershell, zsh, got %q", strings.Join(args, " "))
+				return usagef("completion takes one of bash, fish, powershell, zsh, got %q", args)
 			}
 		}
 	}

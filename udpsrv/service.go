@@ -36,7 +36,10 @@ func (o *asked) command(ctx context.Context, a *app, t target, verb string, fiel
 		return nil, usagef("--timeout: %s is not between 0 and %s", o.timeout, maxWait)
 	}
 	err = a.reach(ctx, t, &o.asking, func(ctx context.Context, l *link) error {
-		data, err = l.command(ctx, verb, fields(l), o.timeout)
+		r, err := l.command(ctx, verb, fields(l), o.timeout)
+		if data = r.Data; err == nil && r.Error != "" {
+			a.warnf("%s: %s", l.target, r.Error)
+		}
 		return err
 	})
 	return data, err
@@ -65,7 +68,7 @@ func newGet(a *app) *cobra.Command {
 
 HOST is a hostname, an address, or at least four digits of an id. The paths setup and description are the service's set-up and
 what it says of itself.`,
-		Example:           "  udpsrv get pizero2/hostsensor/load/1\n  udpsrv get pizero2/gpio\n  udpsrv get pizero2/gpio/description",
+		Example:           "  udpsrv get pizero2/hostsensor/load/1m\n  udpsrv get pizero2/gpio\n  udpsrv get pizero2/gpio/description",
 		Args:              exactly(1, "HOST/SERVICE[/PATH]"),
 		ValidArgsFunction: completeTarget(a, func(cachedPoint) bool { return true }),
 		RunE: action(func(ctx context.Context, args []string) error {
@@ -95,7 +98,7 @@ what it says of itself.`,
 // describe prints the retained description of a service.
 func (o *asked) describe(ctx context.Context, a *app, t target) error {
 	return a.reach(ctx, t, &o.asking, func(_ context.Context, l *link) error {
-		raw := l.payload(reports.Topics{Host: l.host, Service: l.service}.To("description"))
+		raw := l.payload(l.topics().To("description"))
 		if len(raw) == 0 {
 			return fmt.Errorf("%s has no description on %s", l.target, l.name)
 		}
@@ -183,7 +186,7 @@ func newControl(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "control HOST/SERVICE TEXT",
 		Short:             "Send a service a control block; - takes it from stdin",
-		Example:           "  udpsrv control pizero2/gpio '{\"verb\":\"pulse\",\"name\":\"pump\"}'\n  udpsrv control pizero2/gpio - < block.txt",
+		Example:           "  udpsrv control pizero2/gpio '{\"verb\":\"toggle\",\"path\":\"output/pump\"}'\n  udpsrv control pizero2/gpio - < block.txt",
 		Args:              exactly(2, "HOST/SERVICE and TEXT"),
 		ValidArgsFunction: completeTarget(a, nil),
 		RunE: action(func(ctx context.Context, args []string) error {

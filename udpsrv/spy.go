@@ -92,7 +92,7 @@ func (s *spying) listen(ctx context.Context, a *app, l *link, topics []string) e
 			n--
 		case m := <-messages:
 			if err := s.print(a, m); err != nil {
-				return fmt.Errorf("write to stdout: %w", err)
+				return err
 			}
 			if n == s.count {
 				return nil

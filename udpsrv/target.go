@@ -83,11 +83,8 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 	if err != nil {
 		return err
 	}
-	if e.LoopbackOnly {
-		return fmt.Errorf("broker of %s listens on loopback only; set `broker: {listen: 0.0.0.0:1883}` in its rollcall.yaml", e.Hostname)
-	}
-	err = fmt.Errorf("%s names no broker", e.Hostname)
-	for _, b := range e.reachable() {
+	brokers, err := e.usable()
+	for _, b := range brokers {
 		var done bool
 		if done, err = a.try(ctx, known, e, t, b, f, false); done {
 			return err
@@ -146,6 +143,18 @@ func (e entry) reachable() (out []brokerURL) {
 		out = append(out, b)
 	}
 	return out
+}
+
+// usable returns what reachable does, or an error that says why there is nothing.
+func (e entry) usable() ([]brokerURL, error) {
+	brokers := e.reachable()
+	switch {
+	case len(brokers) > 0:
+		return brokers, nil
+	case e.LoopbackOnly || len(e.Brokers) > 0:
+		return nil, fmt.Errorf("broker of %s listens on loopback only; set `broker: {listen: 0.0.0.0:1883}` in its rollcall.yaml", e.Hostname)
+	}
+	return nil, fmt.Errorf("%s names no broker", e.Hostname)
 }
 
 // probeWait bounds how long a known host has to answer at its last address.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -181,10 +180,7 @@ func (e event) print(a *app, t *table, asJSON bool) error {
 	for _, r := range e.rows {
 		t.row(r.mark, h, r.service)
 	}
-	if a.out.failed != nil {
-		return fmt.Errorf("write to stdout: %w", a.out.failed)
-	}
-	return nil
+	return a.out.failed
 }
 
 // jitter returns d give or take a tenth, so that many watchers do not fall into step.

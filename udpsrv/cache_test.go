@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rollcall/internal/discover"
+	"rollcall/reports"
+)
+
+// quietApp is an app with a cache file of its own; its stderr is returned.
+func quietApp(t *testing.T) (*app, *bytes.Buffer) {
+	t.Helper()
+	var errs bytes.Buffer
+	return &app{err: &output{w: &errs}, cache: filepath.Join(t.TempDir(), "sub", "hosts.json")}, &errs
+}
+
+// sweepOf is a whole sweep that heard the hosts.
+func sweepOf(hosts ...discover.Answer) *round {
+	rd := &round{roll: newRoll(), whole: true}
+	for _, h := range hosts {
+		rd.answer(h)
+	}
+	return rd
+}
+
+func names(c *cache) (out []string) {
+	for _, e := range c.Hosts {
+		out = append(out, fmt.Sprintf("%.2s %s %s", e.ID, e.Hostname, e.Probe))
+	}
+	return out
+}
+
+func TestCacheRoundTrip(t *testing.T) {
+	t.Parallel()
+	a, errs := quietApp(t)
+	c := a.openCache()
+	c.learn(sweepOf(heardFrom(hostNamed("pi1", 0xaa, "tcp://10.0.0.1:1883"), "10.0.0.1:37030"),
+		heardFrom(hostNamed("pi2", 0xbb), "10.0.0.2:37030")), "home")
+	c.describe("aa01020304050607", "pi1", []reports.Service{gpio()})
+	a.save(c)
+	info, err := os.Stat(a.cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" && info.Mode() != fs.FileMode(0o600) {
+		t.Errorf("mode is %v, want 0600", info.Mode())
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(a.cache), "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("the folder holds %v, %v", left, err)
+	}
+
+	c = a.openCache()
+	if got, want := names(c), []string{"aa pi1 10.0.0.1:37030", "bb pi2 10.0.0.2:37030"}; !slices.Equal(got, want) {
+		t.Errorf("hosts = %q, want %q", got, want)
+	}
+	if got := c.expect("home"); len(got) != 2 || got[0] != (discover.ID{0xaa, 1, 2, 3, 4, 5, 6, 7}) {
+		t.Errorf("expect = %v", got)
+	}
+	if got := c.expect("elsewhere"); got != nil {
+		t.Errorf("expect elsewhere = %v", got)
+	}
+	// Points outlive a sweep, which does not tell of them; a host that is gone is expected no more, but stays in the cache.
+	c.learn(sweepOf(heardFrom(hostNamed("pi1", 0xaa), "10.0.0.1:37030")), "home")
+	if e := matching(c.Hosts, "pi1")[0]; len(e.Services[0].Points) != 4 || !e.Services[0].Points[0].Set || e.Services[0].Points[3].Set {
+		t.Errorf("services = %+v", e.Services)
+	}
+	if len(c.expect("home")) != 1 || len(c.Hosts) != 2 {
+		t.Errorf("expect %v of %q", c.expect("home"), names(c))
+	}
+	// A card written anew: another id at the same place replaces the old entry.
+	c.learn(sweepOf(heardFrom(hostNamed("pi1", 0xcc), "10.0.0.1:37030")), "home")
+	if got, want := names(c), []string{"cc pi1 10.0.0.1:37030", "bb pi2 10.0.0.2:37030"}; !slices.Equal(got, want) {
+		t.Errorf("hosts = %q, want %q", got, want)
+	}
+	if errs.Len() > 0 {
+		t.Errorf("warnings: %s", errs)
+	}
+}
+
+func TestCacheForgets(t *testing.T) {
+	t.Parallel()
+	c := &cache{Last: map[string]lastSweep{}}
+	c.put(&host{Found: reports.Found{ID: "00", Hostname: "ancient"}}, time.Now().Add(-2*forgetAfter))
+	for i := range maxScopes + 3 {
+		c.learn(sweepOf(), fmt.Sprint(i))
+	}
+	_, newest := c.Last[fmt.Sprint(maxScopes+2)]
+	if len(c.Hosts) != 0 || len(c.Last) != maxScopes || !newest {
+		t.Errorf("%d hosts, %d scopes, the newest there: %v", len(c.Hosts), len(c.Last), newest)
+	}
+	half := sweepOf(heardFrom(hostNamed("pi1", 1), "10.0.0.1:1"))
+	half.whole = false // interrupted: who did not answer may be there all the same
+	c.learn(half, "half")
+	if _, ok := c.Last["half"]; ok || len(c.Hosts) != 1 {
+		t.Errorf("an interrupted sweep counts as the last one")
+	}
+}
+
+func TestBadCacheIsIgnored(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"empty": "", "not JSON": "\x00\x01", "wrong type": `{"version":1,"hosts":7}`, "cut": `{"version":1,"hosts":[{"id":`,
+		"other version": `{"version":99}`, "too long": `{"version":1}` + strings.Repeat(" ", maxCacheBytes),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, errs := quietApp(t)
+			if err := os.MkdirAll(filepath.Dir(a.cache), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(a.cache, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c := a.openCache()
+			if len(c.Hosts) != 0 || c.Last == nil || strings.Count(errs.String(), "\n") != 1 ||
+				!strings.HasPrefix(errs.String(), "udpsrv: warning: cache "+a.cache+" is ignored: ") {
+				t.Errorf("cache %+v, stderr %q", c, errs)
+			}
+			errs.Reset()
+			a.save(c)
+			if a.openCache(); errs.Len() > 0 {
+				t.Errorf("after a save: %s", errs)
+			}
+		})
+	}
+}
+
+func TestCacheCannotBeSaved(t *testing.T) {
+	t.Parallel()
+	a, errs := quietApp(t)
+	if err := os.WriteFile(filepath.Dir(a.cache), nil, 0o600); err != nil { // a file where the folder should be
+		t.Fatal(err)
+	}
+	a.save(&cache{path: a.cache})
+	if !strings.HasPrefix(errs.String(), "udpsrv: warning: cache "+a.cache+" is not saved: ") {
+		t.Errorf("stderr %q", errs)
+	}
+}
+
+func TestMatching(t *testing.T) {
+	t.Parallel()
+	all := []entry{{ID: "aaaa000000000000", Hostname: "pi1", IPAddr: "10.0.0.1"}, {ID: "aaaabbbb00000000", Hostname: "pi1", IPAddr: "10.0.0.2"},
+		{ID: "cccc000000000000", Hostname: "beef", IPAddr: "10.0.0.3"}, {ID: "beef000000000000", Hostname: "pi4", IPAddr: "10.0.0.4"}}
+	for name, want := range map[string]string{
+		"pi1": "10.0.0.1 10.0.0.2", "aaaa": "10.0.0.1 10.0.0.2", "AAAAB": "10.0.0.2", "aaa": "", "10.0.0.3": "10.0.0.3",
+		"beef": "10.0.0.3", "beef0": "10.0.0.4", "pi": "", "": "", "nope": "",
+	} {
+		var got []string
+		for _, e := range matching(all, name) {
+			got = append(got, e.IPAddr)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("matching(%q) = %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestReachable(t *testing.T) {
+	t.Parallel()
+	e := entry{IPAddr: "192.0.2.7", Brokers: []string{"tcp://me:secret@192.0.2.7:1883", "tcp://0.0.0.0:1884", "tcp://127.0.0.1:1883",
+		"tcp://localhost:1883", "http://x", "tcp://[::1]:1883", "tcp://[::ffff:127.0.0.1]:1", "mqtts://central.lan"}}
+	var got []string
+	for _, b := range e.reachable() {
+		if b.User != "" || b.Password != "" {
+			t.Errorf("%v has credentials", b)
+		}
+		got = append(got, b.String())
+	}
+	want := []string{"tcp://192.0.2.7:1883", "tcp://192.0.2.7:1884", "ssl://central.lan:8883"}
+	if !slices.Equal(got, want) {
+		t.Errorf("reachable = %q, want %q", got, want)
+	}
+	e = entry{IPAddr: "127.0.0.1", Brokers: []string{"tcp://127.0.0.1:1883"}}
+	if len(e.reachable()) != 1 {
+		t.Error("this machine's own broker on loopback is not reachable")
+	}
+}
+
+func TestUsable(t *testing.T) {
+	t.Parallel()
+	const other = "192.0.2.7"
+	loopback := "broker of pi1 listens on loopback only; set `broker: {listen: 0.0.0.0:1883}` in its rollcall.yaml"
+	for _, c := range []struct {
+		e    entry
+		want string
+	}{
+		{entry{Hostname: "pi1", IPAddr: other, LoopbackOnly: true}, loopback},
+		{entry{Hostname: "pi1", IPAddr: other, Brokers: []string{"tcp://127.0.0.1:1883"}}, loopback},
+		{entry{Hostname: "pi1", IPAddr: other}, "pi1 names no broker"},
+	} {
+		if b, err := c.e.usable(); len(b) > 0 || err == nil || err.Error() != c.want {
+			t.Errorf("usable = %v, %v, want %q", b, err, c.want)
+		}
+	}
+	if b, err := (entry{IPAddr: other, LoopbackOnly: true, Brokers: []string{"tcp://central.lan"}}).usable(); len(b) != 1 || err != nil {
+		t.Errorf("usable = %v, %v, want the central broker", b, err)
+	}
+}
+
+func TestTargetWords(t *testing.T) {
+	t.Parallel()
+	hosts := []entry{
+		{Hostname: "pi1", Services: []cachedService{{Name: "gpio", Points: []cachedPoint{{"input/door", false}, {"output/pump", true}, {"output/fan", true}}}, {Name: "host"}}},
+		{Hostname: "pi2"}, {Hostname: "pj", Services: []cachedService{{Name: "x"}}},
+	}
+	all := func(cachedPoint) bool { return true }
+	set := func(p cachedPoint) bool { return p.Set }
+	for _, c := range []struct {
+		typed  string
+		points func(cachedPoint) bool
+		want   string
+	}{
+		{"", all, "pi1/ pj/"}, {"pi", all, "pi1/"}, {"pi1/", all, "pi1/gpio pi1/gpio/ pi1/host"}, {"pi1/g", nil, "pi1/gpio"},
+		{"pi1/gpio/", all, "pi1/gpio/input/ pi1/gpio/output/"}, {"pi1/gpio/", set, "pi1/gpio/output/"},
+		{"pi1/gpio/output/", set, "pi1/gpio/output/fan pi1/gpio/output/pump"}, {"x", all, ""},
+	} {
+		if got := strings.Join(targetWords(hosts, c.typed, c.points), " "); got != c.want {
+			t.Errorf("targetWords(%q) = %q, want %q", c.typed, got, c.want)
+		}
+	}
+}
