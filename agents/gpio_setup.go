@@ -247,7 +247,8 @@ func (a *gpioAgent) take(next gpioState) (undo []func() error, err error) {
 	return undo, nil
 }
 
-// takeNew requests a line that nobody holds.
+// takeNew requests a line that nobody holds. To keep its level it is read as an input first; where the firmware drives it as an
+// output, it floats for that moment, some 100 µs.
 func (a *gpioAgent) takeNew(chip gpio.Chip, l *gpioLine) error {
 	l.value = gpioBit(l.initial == gpioOn)
 	if l.wiring.output && l.initial == gpioKeep {
