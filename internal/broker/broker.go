@@ -56,6 +56,7 @@ type Broker struct {
 	store     *store // nil: none
 	retained  *retained
 	sessions  sessions
+	patience  patience
 	refusals  *limiter // log lines about refused packets
 	faults    *limiter // log lines about other trouble of clients
 
@@ -82,6 +83,7 @@ func New(c Config) (*Broker, error) {
 	}
 	b := &Broker{
 		config:   c,
+		patience: defaultPatience(),
 		log:      c.Log,
 		conns:    map[*conn]struct{}{},
 		refusals: newLimiter(time.Minute),

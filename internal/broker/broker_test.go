@@ -18,8 +18,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+// deadline is how long a test waits for what must come.
+const deadline = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childStore); path != "" {
@@ -40,6 +40,12 @@ func start(t testing.TB, c Config) (*Broker, string) {
 
 func startStop(t testing.TB, c Config) (b *Broker, addr string, stop func()) {
 	t.Helper()
+	return startWith(t, c, func(*Broker) {})
+}
+
+// startWith is startStop with a broker that change has changed.
+func startWith(t testing.TB, c Config, change func(*Broker)) (b *Broker, addr string, stop func()) {
+	t.Helper()
 	if c.Listen == nil {
 		c.Listen = []string{"127.0.0.1:0"}
 	}
@@ -47,6 +53,7 @@ func startStop(t testing.TB, c Config) (b *Broker, addr string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(b)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
@@ -57,7 +64,7 @@ func startStop(t testing.TB, c Config) (b *Broker, addr string, stop func()) {
 			if err != nil {
 				t.Errorf("Run = %v, want nil", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(deadline):
 			t.Error("Run does not end")
 		}
 	})
@@ -88,13 +95,13 @@ func (l *logBuffer) logger(level slog.Level) *slog.Logger {
 // eventually waits until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	late := time.After(deadline)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
-		case <-deadline:
-			t.Fatalf("no %s within %v", what, patience)
+		case <-late:
+			t.Fatalf("no %s within %v", what, deadline)
 		case <-tick.C:
 		}
 	}

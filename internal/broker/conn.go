@@ -13,18 +13,27 @@ import (
 )
 
 const (
-	connectTimeout = 5 * time.Second      // from the connection to CONNECT
-	quickWrite     = 2 * time.Millisecond // for a write that others may be waiting for
-	writeTimeout   = 5 * time.Second      // for a client to take writeChunk
-	stallTimeout   = 2 * time.Second      // the same while somebody waits for it
-	writeChunk     = 32 << 10
-	maxPending     = 1 << 20 // bytes that a slow client is behind before others wait for it
+	quickWrite = 2 * time.Millisecond // for a write that others may be waiting for
+	writeChunk = 32 << 10
+	maxPending = 1 << 20 // bytes that a slow client is behind before others wait for it
 )
+
+// patience says how long a client may take.
+type patience struct {
+	connect time.Duration // from the connection to CONNECT
+	write   time.Duration // to take writeChunk
+	stall   time.Duration // the same while somebody waits for it
+}
+
+func defaultPatience() patience {
+	return patience{connect: 5 * time.Second, write: 5 * time.Second, stall: 2 * time.Second}
+}
 
 // conn is a connection as mochi sees it. Its upper fields belong to the goroutine that serves it; others may read them once
 // the client is known to the broker.
 type conn struct {
 	net.Conn
+	patience
 	addr    netip.AddrPort
 	peer    Peer
 	client  *mqtt.Client // set when the session is established
@@ -42,15 +51,15 @@ type conn struct {
 	flushers sync.WaitGroup
 }
 
-func newConn(raw net.Conn) *conn {
-	c := &conn{Conn: raw, release: func() {}, done: make(chan struct{})}
+func newConn(raw net.Conn, p patience) *conn {
+	c := &conn{Conn: raw, patience: p, release: func() {}, done: make(chan struct{})}
 	c.room.L = &c.mu
 	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	c.peer.Addr = c.addr
-	_ = raw.SetReadDeadline(time.Now().Add(connectTimeout)) // fails only on a closed connection, as the next Read will
+	_ = raw.SetReadDeadline(time.Now().Add(p.connect)) // fails only on a closed connection, as the next Read will
 	return c
 }
 
@@ -59,7 +68,7 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // Write gives p to the socket, or keeps it for a while if the client does not take it at once: mochi holds the client's lock
 // meanwhile, which stalls everybody who publishes to it. It waits when maxPending is reached. A client that takes nothing
-// for writeTimeout, or for stallTimeout while others wait, loses the connection.
+// for 5 s, or for 2 s while others wait, loses the connection.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +85,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	if c.full(rest) {
 		c.waiters.Add(1)
-		_ = c.SetWriteDeadline(time.Now().Add(stallTimeout)) // of the write that is going on
+		_ = c.SetWriteDeadline(time.Now().Add(c.stall)) // of the write that is going on
 		for c.full(rest) {
 			c.room.Wait()
 		}
@@ -108,9 +117,9 @@ func (c *conn) flush() {
 		c.mu.Unlock()
 		var err error
 		for len(out) > 0 && err == nil {
-			n, d := min(len(out), writeChunk), writeTimeout
+			n, d := min(len(out), writeChunk), c.write
 			if c.waiters.Load() > 0 {
-				d = stallTimeout
+				d = c.stall
 			}
 			_, err = c.writeWithin(out[:n], d)
 			out = out[n:]

@@ -15,5 +15,6 @@
 //     MQTT 3.1.1. MQTT 5 topic aliases, will delay and what v5 properties a retained message has across a restart are left out.
 //   - Last wills are sent by this package: on every end without DISCONNECT, before a client that takes the ID over hears
 //     CONNACK, so that its "online" is never overtaken by the old "offline".
+//   - a/# includes the retained message of a, which mochi leaves out. What stays is that +/# does not match a, one level, live.
 //   - There are no $SYS topics and nothing ticks: an idle broker does not wake the processor. Use Stats.
 package broker

@@ -18,7 +18,7 @@ import (
 // wait waits for a token of paho's.
 func wait(t testing.TB, tok paho.Token) {
 	t.Helper()
-	if !tok.WaitTimeout(patience) {
+	if !tok.WaitTimeout(deadline) {
 		t.Fatal("paho: no answer")
 	}
 	if err := tok.Error(); err != nil {
@@ -40,24 +40,25 @@ func TestWildcards(t *testing.T) {
 	topics := []string{"/udp/report", "/udp", "udp/report", "/", "a", "a/", "a//b", "a/b", "/h/gpio/input/door", "/h/gpio/status", "with space", "with.dot",
 		"grüße/°C", "*/>", "//"}
 	tests := map[string][]string{
-		"#":                   topics,
-		"/#":                  {"/udp/report", "/udp", "/", "/h/gpio/input/door", "/h/gpio/status", "//"},
-		"/udp/#":              {"/udp/report", "/udp"},
-		"/udp/report":         {"/udp/report"},
-		"+/udp/report":        {"/udp/report"},
-		"/+":                  {"/udp", "/"},
-		"+":                   {"a", "with space", "with.dot"},
-		"+/+":                 {"/udp", "udp/report", "/", "a/", "a/b", "grüße/°C", "*/>"},
-		"a/+/b":               {"a//b"},
-		"a/#":                 {"a", "a/", "a//b", "a/b"},
-		"/h/+/+/door":         {"/h/gpio/input/door"},
-		"/h/gpio/input/+":     {"/h/gpio/input/door"},
-		"/+/+/status":         {"/h/gpio/status"},
-		"/h/gpio/input/door":  {"/h/gpio/input/door"},
-		"/h/gpio/input/door/": nil,
-		"//":                  {"//"},
-		"with space":          {"with space"},
-		"A":                   nil,
+		"#":                    topics,
+		"/#":                   {"/udp/report", "/udp", "/", "/h/gpio/input/door", "/h/gpio/status", "//"},
+		"/udp/#":               {"/udp/report", "/udp"},
+		"/udp/report":          {"/udp/report"},
+		"+/udp/report":         {"/udp/report"},
+		"/+":                   {"/udp", "/"},
+		"+":                    {"a", "with space", "with.dot"},
+		"+/+":                  {"/udp", "udp/report", "/", "a/", "a/b", "grüße/°C", "*/>"},
+		"a/+/b":                {"a//b"},
+		"a/#":                  {"a", "a/", "a//b", "a/b"},
+		"/h/+/+/door":          {"/h/gpio/input/door"},
+		"/h/gpio/input/+":      {"/h/gpio/input/door"},
+		"/+/+/status":          {"/h/gpio/status"},
+		"/h/gpio/input/door":   {"/h/gpio/input/door"},
+		"/h/gpio/input/door/":  nil,
+		"//":                   {"//"},
+		"with space":           {"with space"},
+		"A":                    nil,
+		"/h/gpio/input/door/#": {"/h/gpio/input/door"},
 	}
 	_, addr := start(t, Config{Allow: allowAll})
 	pub := dial(t, addr)
@@ -205,7 +206,7 @@ func TestMosquitto(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			b, addr := start(t, Config{Allow: func(_ Peer, topic string, _ bool) bool { return topic != "/forbidden" }})
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), deadline)
 			defer cancel()
 			run := func(name string, args ...string) *exec.Cmd {
 				host, port, _ := strings.Cut(addr, ":")
@@ -267,7 +268,7 @@ func TestFrames(t *testing.T) {
 	for _, s := range steps {
 		c.send([]byte(s.send))
 		got := make([]byte, len(s.want))
-		_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+		_ = c.conn.SetReadDeadline(time.Now().Add(deadline))
 		if _, err := io.ReadFull(c.r, got); err != nil || string(got) != s.want {
 			t.Fatalf("sent %x, got %x (%v), want %x", s.send, got, err, s.want)
 		}

@@ -37,7 +37,7 @@ func FuzzFrames(f *testing.F) {
 		if version %= 3; version > 0 {
 			c.open(connectFrame{id: fmt.Sprintf("fuzz%d", version), version: version + 3})
 		}
-		_ = c.conn.SetWriteDeadline(time.Now().Add(patience))
+		_ = c.conn.SetWriteDeadline(time.Now().Add(deadline))
 		_, _ = c.conn.Write(data) // the broker may close at any byte
 		_ = c.conn.(*net.TCPConn).CloseWrite()
 		c.drain()

@@ -91,19 +91,22 @@ func stick(t *testing.T, b *Broker, addr string) {
 // A subscriber that reads nothing does not hold up the others, and is disconnected after a while.
 func TestStuckSubscriber(t *testing.T) {
 	t.Parallel()
+	short := patience{connect: time.Second, write: time.Second, stall: time.Second / 2}
+	const slack = 3 * time.Second // other jobs of the machine
 	tests := map[string]struct {
 		size    int
 		every   time.Duration
 		gone    time.Duration // how long it may take until it is disconnected
 		slowest time.Duration // how long the others may be held up
 	}{
-		"as a host sends":   {1000, 20 * time.Millisecond, writeTimeout + 3*time.Second, stallTimeout / 2},
-		"as fast as can be": {10_000, time.Nanosecond, stallTimeout + 3*time.Second, stallTimeout + 2*time.Second},
+		"as a host sends":   {1000, 5 * time.Millisecond, short.write + slack, short.write / 2},
+		"as fast as can be": {10_000, time.Nanosecond, short.stall + slack, short.stall + slack},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, addr := start(t, Config{Allow: allowAll})
+			b, addr, stop := startWith(t, Config{Allow: allowAll}, func(b *Broker) { b.patience = short })
+			t.Cleanup(stop)
 			stick(t, b, addr)
 			sub, pub := dial(t, addr), dial(t, addr)
 			sub.connect("sub")
@@ -206,7 +209,9 @@ func TestMaxConnections(t *testing.T) {
 // Who is silent for one and a half keep alives, or never says CONNECT, is disconnected.
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
-	_, addr := start(t, Config{Allow: allowAll})
+	const connect = 700 * time.Millisecond
+	_, addr, stop := startWith(t, Config{Allow: allowAll}, func(b *Broker) { b.patience.connect = connect })
+	t.Cleanup(stop)
 	mute, silent, forever := dial(t, addr), dial(t, addr), dial(t, addr)
 	silent.open(connectFrame{id: "silent", keepAlive: 1})
 	forever.connect("forever")
@@ -216,7 +221,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Errorf("keep alive 1 s: closed after %v, want 1.5 s", d)
 	}
 	forever.ping()
-	_ = mute.conn.SetReadDeadline(time.Now().Add(connectTimeout + 3*time.Second))
+	_ = mute.conn.SetReadDeadline(time.Now().Add(connect + 3*time.Second))
 	if _, err := mute.conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("no CONNECT: still open after %v", time.Since(begin))
 	}

@@ -70,7 +70,7 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 
 // start serves a connection in a goroutine of its own, unless there are too many.
 func (b *Broker) start(raw net.Conn, listener string) {
-	c := newConn(raw)
+	c := newConn(raw, b.patience)
 	b.mu.Lock()
 	full := len(b.conns) >= b.config.MaxClients+spareConns
 	if b.closed || full {

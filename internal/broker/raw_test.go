@@ -145,7 +145,7 @@ func publishFrame(topic, payload string, qos byte, retain bool, id uint16) []byt
 
 func (c *raw) send(b []byte) {
 	c.t.Helper()
-	_ = c.conn.SetWriteDeadline(time.Now().Add(patience))
+	_ = c.conn.SetWriteDeadline(time.Now().Add(deadline))
 	if _, err := c.conn.Write(b); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}
@@ -153,7 +153,7 @@ func (c *raw) send(b []byte) {
 
 // next reads a frame.
 func (c *raw) next() (frame, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = c.conn.SetReadDeadline(time.Now().Add(deadline))
 	first, err := c.r.ReadByte()
 	if err != nil {
 		return frame{}, err
@@ -270,7 +270,7 @@ func (c *raw) received() string {
 
 // drain reads until the connection ends.
 func (c *raw) drain() {
-	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = c.conn.SetReadDeadline(time.Now().Add(deadline))
 	if _, err := io.Copy(io.Discard, c.r); errors.Is(err, os.ErrDeadlineExceeded) {
 		c.t.Error("the connection stays open")
 	}

@@ -28,6 +28,7 @@ type retained struct {
 	log      *slog.Logger
 	expiring atomic.Bool // a message with an end has been retained
 	stored   bool        // there is a store; set before anything is served
+	every    time.Duration
 	wake     chan struct{}
 
 	mu    sync.Mutex
@@ -37,7 +38,7 @@ type retained struct {
 }
 
 func newRetained(s *mqtt.Server, log *slog.Logger) *retained {
-	return &retained{server: s, log: log, wake: make(chan struct{}, 1), dirty: map[string]struct{}{}, sizes: map[string]int{}}
+	return &retained{server: s, log: log, every: writeEvery, wake: make(chan struct{}, 1), dirty: map[string]struct{}{}, sizes: map[string]int{}}
 }
 
 // admit reports whether a payload of n bytes may be retained for topic, and counts it if so.
@@ -116,7 +117,7 @@ func (r *retained) run(ctx context.Context, s *store) {
 	if s == nil {
 		return
 	}
-	pause := writeEvery
+	pause := r.every
 	var last time.Time
 	for {
 		select {
@@ -136,7 +137,7 @@ func (r *retained) run(ctx context.Context, s *store) {
 			r.rouse()
 			continue
 		}
-		pause = writeEvery
+		pause = r.every
 	}
 }
 

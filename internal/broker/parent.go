@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"strings"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// OnPacketProcessed completes a subscription: a/# includes the level a itself (MQTT 4.7.1.2), whose retained message mochi
+// leaves out. A host's address is such a message: /<host>, beside /<host>/#.
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	if pk.FixedHeader.Type != packets.Subscribe || err != nil {
+		return
+	}
+	for _, sub := range pk.Filters {
+		parent, ok := strings.CutSuffix(sub.Filter, "/#")
+		if _, granted := cl.State.Subscriptions.Get(sub.Filter); !ok || !granted || sub.RetainHandling != 0 || mqtt.IsSharedFilter(sub.Filter) {
+			continue
+		}
+		for _, m := range h.broker.server.Topics.Messages(parent) {
+			if h.broker.mayRead(cl.Net.Conn.(*conn), m.TopicName) {
+				h.broker.sendRetained(cl, sub, m)
+			}
+		}
+	}
+}
+
+// sendRetained gives a client a retained message, as mochi does it for those that it finds.
+func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, m packets.Packet) {
+	out := m.Copy(false)
+	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)
+	if sub.Identifier > 0 {
+		out.Properties.SubscriptionIdentifier = []int{sub.Identifier}
+	}
+	if out.FixedHeader.Qos > 0 {
+		id, err := cl.NextPacketID()
+		if err != nil {
+			b.queueFull.Add(1)
+			return
+		}
+		out.PacketID = uint16(id)
+		if cl.State.Inflight.Set(out) {
+			atomic.AddInt64(&b.server.Info.Inflight, 1)
+			cl.State.Inflight.DecreaseSendQuota()
+		}
+	}
+	if err := cl.WritePacket(out); err != nil {
+		b.log.Debug("retained message not sent", "client", cl.ID, "topic", m.TopicName, "err", err)
+	}
+}
