@@ -1,3 +1,5 @@
+//go:build linux
+
 package gpio
 
 import (
@@ -45,21 +47,21 @@ func chipPath(name string) (path string, ok bool) {
 
 // openPath opens the chip at a path. Raspberry Pi OS links gpiochip4 to gpiochip0 on a Pi 5, and gpiod knows no links.
 func openPath(path string) (*chip, error) {
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
 	}
-	if filepath.Dir(real) != devices {
+	if filepath.Dir(target) != devices {
 		return nil, errors.New("not a GPIO chip, which are /dev/gpiochip*")
 	}
-	c, err := gpiod.NewChip(real)
+	c, err := gpiod.NewChip(target)
 	if errors.Is(err, gpiod.ErrNotCharacterDevice) {
 		return nil, errors.New("not a GPIO chip")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &chip{chip: c, path: real, lines: map[*held]struct{}{}}, nil
+	return &chip{chip: c, path: target, lines: map[*held]struct{}{}}, nil
 }
 
 // openLabel opens the one chip that has the label.

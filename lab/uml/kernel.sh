@@ -45,6 +45,7 @@ check() {
 }
 
 build() {
+	rm -rf "$cache"/build.* # of a build that was killed; the lock is ours
 	work=$(mktemp -d "$cache/build.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
 	trap 'exit 1' HUP INT TERM

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package uml boots a user-mode Linux kernel for a test: real /dev/gpiochip*, gpio-sim and IIO on any x86_64 machine, as any
 // user, in about a second and a half. The guest's root is the host's file system, read-only, so a test binary runs inside
 // unchanged; /run, /tmp and /dev/shm are its own. kernel.sh builds the kernel. For tests only.
