@@ -180,7 +180,8 @@ func (c *Client) Keep(m Message) {
 }
 
 // Send queues m to be sent in order, without waiting; QoS 1 messages are sent again until the broker has acknowledged them.
-// While there is no connection the newest 1,000 messages are kept, then the oldest is dropped and counted. It never blocks.
+// While there is no connection, or the broker is slow, the newest 1,000 messages wait; the oldest is dropped and counted then.
+// It never blocks.
 // What MQTT does not allow, or the broker closes the connection for three times running, is logged, dropped and counted.
 func (c *Client) Send(m Message) {
 	if err := m.check(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,5 +229,29 @@ func TestSlowHandler(t *testing.T) {
 	}
 	if lines := log.having("WARN", "too slow"); len(lines) != 1 {
 		t.Errorf("logged %q, want one warning", lines)
+	}
+}
+
+// Deliver acknowledges what the broker has, and gives up with the reason when ctx ends.
+func TestDeliver(t *testing.T) {
+	t.Parallel()
+	b := bustest.StartStoppable(t)
+	got := listen(t, b.URL(), "/stat/#")
+	conf := bus.ForeignAt(netip.MustParseAddrPort(b.Addr()), false)
+	err := bus.Deliver(within(t, patience), conf,
+		bus.Message{Topic: "/stat/data", Payload: []byte("1"), QoS: 1}, bus.Message{Topic: "/stat/data", Payload: []byte("2"), QoS: 1})
+	if err != nil {
+		t.Errorf("Deliver = %v", err)
+	}
+	want(t, got, "/stat/data=1", "/stat/data=2")
+	if err := bus.Deliver(within(t, patience), conf, bus.Message{Topic: "#", QoS: 1}); err == nil || !strings.Contains(err.Error(), "wildcard") {
+		t.Errorf("Deliver to a wildcard = %v, want an error", err)
+	}
+	b.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err = bus.Deliver(ctx, conf, bus.Message{Topic: "/stat/data"})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), b.URL()) {
+		t.Errorf("Deliver without a broker = %v, want the end of ctx with the broker", err)
 	}
 }

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +15,7 @@ const (
 	maxString  = 65535       // MQTT 3.1.1 §1.5.3
 	maxPacket  = 268_435_455 // remaining length, §2.2.3
 	maxForeign = 1 << 20     // remaining length taken from a Foreign broker
-	idBytes    = 10          // of randomID: with "rc" 22 characters, of the 23 that every broker takes (§3.1.3.1)
+	idLength   = 20          // of randomID after "rc": 100 random bits, and every broker takes 23 characters (§3.1.3.1)
 )
 
 // endpoint is a checked broker URL.
@@ -65,6 +64,9 @@ func parseURL(raw string) (endpoint, error) {
 		port = p
 	}
 	e.addr = net.JoinHostPort(e.host, port)
+	if h, _, err := net.SplitHostPort(e.addr); err != nil || h != e.host {
+		return endpoint{}, fmt.Errorf("broker URL %q: host %q is not legal", raw, e.host)
+	}
 	e.url = strings.ToLower(u.Scheme) + "://" + e.addr
 	return e, nil
 }
@@ -194,7 +196,5 @@ func matches(filter, topic string) bool {
 
 // randomID returns a client ID that no other client has.
 func randomID() string {
-	b := make([]byte, idBytes)
-	rand.Read(b) //nolint:errcheck // crypto/rand.Read never fails (Go 1.24)
-	return "rc" + hex.EncodeToString(b)
+	return "rc" + rand.Text()[:idLength]
 }

@@ -30,11 +30,11 @@ func Deliver(ctx context.Context, c Config, messages ...Message) error {
 	defer wg.Wait()
 	defer stop()
 	if err := client.Wait(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", c.URL, err)
+		return err
 	}
 	for _, m := range messages {
 		if err := client.Publish(ctx, m); err != nil {
-			return fmt.Errorf("publish %s at %s: %w", m.Topic, c.URL, err)
+			return fmt.Errorf("deliver to %s: %w", c.URL, err)
 		}
 	}
 	return nil

@@ -59,6 +59,11 @@ func beHostile(t testing.TB, on func(peer, packets.ControlPacket) bool) *hostile
 	if err != nil {
 		t.Fatal(err)
 	}
+	return beHostileOn(t, l, on)
+}
+
+func beHostileOn(t testing.TB, l net.Listener, on func(peer, packets.ControlPacket) bool) *hostile {
+	t.Helper()
 	h := &hostile{addr: l.Addr().String(), conns: make(chan struct{}, 1000)}
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
@@ -365,6 +370,50 @@ func TestP3RefusedSubscription(t *testing.T) {
 	}
 	if len(log.having("WARN", "refused a subscription", "/was")) != 1 {
 		t.Error("the refusal is not logged")
+	}
+}
+
+// Whatever connections end, all that Send got arrives, in order but for what is repeated, and the newest of what Keep got.
+func TestSendSurvivesLosses(t *testing.T) {
+	t.Parallel()
+	const n = 400
+	sent, kept := make(chan uint32, 10*n), make(chan uint32, 10*n)
+	var mu sync.Mutex
+	seen := 0
+	h := beHostile(t, func(p peer, cp packets.ControlPacket) bool {
+		if pub, ok := cp.(*packets.PublishPacket); ok {
+			to := sent
+			if pub.TopicName == "/kept" {
+				to = kept
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if seen++; seen%100 == 0 && p.n < 4 {
+				return false
+			}
+			to <- binary.BigEndian.Uint32(pub.Payload)
+		}
+		p.polite(cp)
+		return true
+	})
+	c, _ := h.connected(t, bus.Config{})
+	for i := range uint32(n) {
+		payload := binary.BigEndian.AppendUint32(nil, i)
+		c.Keep(bus.Message{Topic: "/kept", Payload: payload, QoS: 1})
+		c.Send(bus.Message{Topic: "/sent", Payload: payload, QoS: 1})
+	}
+	for next := uint32(0); next < n; {
+		switch got := receive(t, sent, "message"); {
+		case got == next:
+			next++
+		case got > next:
+			t.Fatalf("got %d before %d", got, next)
+		}
+	}
+	for receive(t, kept, "the newest kept message") != n-1 {
+	}
+	if got := c.Dropped(); got != 0 {
+		t.Errorf("Dropped = %d, want 0", got)
 	}
 }
 

@@ -55,7 +55,6 @@ func (l *loop) serve(ctx context.Context, s *session) error {
 	c := l.c
 	if err := c.adopt(ctx, s); err != nil {
 		s.abort()
-		c.drop(err)
 		return err
 	}
 	l.connected()
@@ -75,25 +74,21 @@ func (l *loop) serve(ctx context.Context, s *session) error {
 		case <-stable.C:
 			l.lasted()
 		case <-s.down:
-			err := l.lost(s)
-			c.drop(err)
-			return err
+			return l.lost(s)
 		}
 	}
 }
 
 // adopt makes s the connection and brings its subscriptions back.
 func (c *Client) adopt(ctx context.Context, s *session) error {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	release, err := c.hold(ctx)
+	release, err := c.hold(ctx) // who holds it on a lost connection is about to release it
 	if err != nil {
 		return err
 	}
 	defer release()
-	c.mu.Lock()
-	c.cur = s
-	c.mu.Unlock()
+	if !c.use(s) {
+		return s.lost()
+	}
 	var no refusedError
 	switch err := s.subscribe(ctx, c.wanted(nil)); {
 	case errors.As(err, &no):
@@ -106,15 +101,32 @@ func (c *Client) adopt(ctx context.Context, s *session) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.cur != s {
+		return s.lost()
+	}
 	c.ready = true
 	close(c.up)
 	return nil
 }
 
-// drop forgets the connection.
-func (c *Client) drop(err error) {
+// use makes s the connection, unless it has ended.
+func (c *Client) use(s *session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case <-s.down:
+		return false
+	default:
+	}
+	c.cur = s
+	return true
+}
+
+// drop forgets the connection s; mu is held.
+func (c *Client) drop(s *session, err error) {
+	if c.cur != s {
+		return
+	}
 	c.cur, c.why = nil, err
 	if c.ready {
 		c.ready = false
@@ -157,14 +169,16 @@ func (c *Client) shutdown(s *session) {
 	for _, m := range c.cfg.Last {
 		err = errors.Join(err, s.publish(ctx, m))
 	}
+	c.out.detach("", false) // nobody gives paho more: it may hold up who does while it ends
+	c.mu.Lock()
+	c.drop(s, nil)
+	c.mu.Unlock()
 	if err != nil {
 		c.log.Warn("last messages were not acknowledged", "err", err)
 		s.abort()
 	} else {
 		s.close()
 	}
-	c.out.detach("", false)
-	c.drop(nil)
 	c.log.Info("disconnected from the broker")
 }
 

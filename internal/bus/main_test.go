@@ -2,7 +2,10 @@ package bus_test
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +18,18 @@ import (
 	"rollcall/internal/bus/bustest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// trusted is a certificate for localhost that the system's roots hold; set by TestMain.
+var trusted tls.Certificate
+
+func TestMain(m *testing.M) {
+	cert, remove, err := trust()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	trusted = cert
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { remove(); os.Exit(code) }))
+}
 
 // patience is how long a test waits for what takes milliseconds.
 const patience = 10 * time.Second

@@ -34,7 +34,7 @@ type outbox struct {
 	dropped atomic.Uint64 // of Send
 }
 
-// item is a message on its way. It is guarded by outbox.mu, but for its message once it is handed over.
+// item is a message on its way. It is guarded by outbox.mu; once it is handed over its message does not change any more.
 type item struct {
 	m     Message
 	kept  bool
@@ -54,8 +54,8 @@ func (o *outbox) keep(m Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	old := o.kept[m.Topic]
-	if old != nil && (old.fresh || o.owner == nil) {
-		old.m, old.off = m, false // it has not been handed over, or will be again
+	if old != nil && old.fresh {
+		old.m = m // nobody has it yet
 		return
 	}
 	o.seq++

@@ -133,12 +133,15 @@ func (c *Client) open(ctx context.Context) (net.Conn, error) {
 	return t, nil
 }
 
-// end notes the end of the connection and why.
+// end notes the end of the connection and why. Whoever sees s.down closed finds the client not connected.
 func (s *session) end(err error) {
 	s.once.Do(func() {
 		if s.err = err; s.conn != nil && s.conn.reason() != nil {
 			s.err = s.conn.reason()
 		}
+		s.c.mu.Lock()
+		defer s.c.mu.Unlock()
+		s.c.drop(s, s.err)
 		close(s.down)
 	})
 }
@@ -193,6 +196,10 @@ func (s *session) do(ctx context.Context, start func() paho.Token) (paho.Token, 
 	case errors.Is(err, paho.ErrNotConnected):
 		return nil, ErrNotConnected
 	case !s.cli.IsConnectionOpen():
+		select {
+		case <-s.down: // so that the caller finds the client not connected
+		case <-ctx.Done():
+		}
 		return nil, s.lost()
 	default:
 		return nil, err

@@ -16,6 +16,8 @@ const filtersPerPacket = 100
 // refused is the code of a filter in SUBACK that the broker does not grant.
 const refused = 0x80
 
+var errNoSuback = errors.New("broker sent no SUBACK in time")
+
 // subscription is a handler and what it wants.
 type subscription struct {
 	filters []string
@@ -193,8 +195,10 @@ func (c *Client) wanted(filters []string) map[string]byte {
 	return all
 }
 
-// subscribe sends SUBSCRIBE and checks the codes in SUBACK.
+// subscribe sends SUBSCRIBE and checks the codes in SUBACK, which may take ackTimeout.
 func (s *session) subscribe(ctx context.Context, filters map[string]byte) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, ackTimeout, errNoSuback)
+	defer cancel()
 	var bad []string
 	part := make(map[string]byte)
 	flush := func() error {
@@ -204,6 +208,9 @@ func (s *session) subscribe(ctx context.Context, filters map[string]byte) error 
 		ask := part
 		part = make(map[string]byte)
 		tok, err := s.do(ctx, func() paho.Token { return s.cli.SubscribeMultiple(ask, nil) })
+		if errors.Is(err, context.DeadlineExceeded) {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return err
 		}
