@@ -112,7 +112,7 @@ func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outco
 	oob := r.source(d, f)
 	reply.Delay = r.c.Now().Sub(d.at)
 	reply.patch(out)
-	err := r.replies.send(out, oob, to)
+	err := r.reply(out, oob, to)
 	asked := state.asked
 	state.asked = true
 	r.sweeps.put(key, state, d.at)

@@ -48,6 +48,12 @@ func parseReplyTo(s string) (replyTo, error) {
 			return t, fmt.Errorf("replyto %q: scheme must be mqtt or mqtts", s)
 		}
 	}
+	switch {
+	case strings.Contains(rest, "@"):
+		return t, fmt.Errorf("replyto %q must not name a user", s)
+	case strings.ContainsAny(rest, "/?#"):
+		return t, fmt.Errorf("replyto %q must have no path, query or fragment", s)
+	}
 	host, port, err := splitPort(rest)
 	if err != nil {
 		return t, fmt.Errorf("replyto %q: %w", s, err)

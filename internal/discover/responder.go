@@ -81,8 +81,8 @@ type Responder struct {
 	ifaces     func() ([]iface, error)
 	list       map[int]iface
 	machine    machine
-	listed     time.Time // when list was made
-	replies    *sender
+	listed     time.Time                                    // when list was made
+	reply      func(b, oob []byte, to netip.AddrPort) error // sends, never waits
 	buf        [maxReply]byte
 	sources    map[sourceKey][]byte
 	replay     *recent[uint64, struct{}]
@@ -154,7 +154,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		return nil, err
 	}
 	r := &Responder{
-		c: c, seed: maphash.MakeSeed(), ifaces: interfaces, replies: replies, sources: map[sourceKey][]byte{},
+		c: c, seed: maphash.MakeSeed(), ifaces: interfaces, reply: replies.send, sources: map[sourceKey][]byte{},
 		published:  once{seen: newRecent[uint64, struct{}](onceAge, onceCap)},
 		jobs:       make(chan job, jobQueue),
 		names:      make(chan job, jobQueue/4),
