@@ -79,7 +79,7 @@ func attacks(t testing.TB) []attack {
 		{"sealed of version 2", edit(plain, 4, 2), unknown},
 		{"a reply", edit(plain, 5, typeReply), unknown},
 		{"unknown flag", edit(plain, 7, 2), unknown},
-		{"sealed padding", edit(plain, 900, 1), malformed},
+		{"sealed padding", edit(sealed(func(q *Request) { q.Seq = 4 }), 900, 1), malformed},
 		{"signed", sealed(func(q *Request) { q.Signed, q.Operator = true, [8]byte{1} }), signed},
 		{"signature without key", edit(plain, MinRequest-1, 1), malformed},
 		{"31 s old", sealed(func(q *Request) { q.Time = q.Time.Add(-31 * time.Second) }), clock},
@@ -87,7 +87,7 @@ func attacks(t testing.TB) []attack {
 		{"of another requester", sealed(func(q *Request) { q.Requester = netip.MustParseAddr("192.168.1.7") }), wrongSource},
 		{"to other hosts", sealed(func(q *Request) { q.Want = "other*" }), unselected},
 		{"page beyond the last", sealed(func(q *Request) { q.Page, q.Seq = 1, 2 }), unselected},
-		{"body of garbage", edit(plain, requestHeader, 0xff), malformed},
+		{"body of garbage", edit(sealed(func(q *Request) { q.Seq = 3 }), requestHeader, 0xff), malformed},
 	}
 }
 
