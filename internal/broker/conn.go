@@ -34,13 +34,14 @@ func defaultPatience() patience {
 type conn struct {
 	net.Conn
 	patience
-	addr    netip.AddrPort
-	peer    Peer
-	client  *mqtt.Client // set when the session is established
-	will    mqtt.Will    // Flag says that there is one
-	clean   bool         // DISCONNECT has been received
-	release func()       // lets go of the client ID, see sessions
-	done    chan struct{}
+	addr      netip.AddrPort
+	peer      Peer
+	client    *mqtt.Client  // set when the session is established
+	will      mqtt.Will     // Flag says that there is one
+	clean     bool          // DISCONNECT has been received
+	keepAlive time.Duration // 0: for ever
+	release   func()        // lets go of the client ID, see sessions
+	done      chan struct{}
 
 	mu       sync.Mutex
 	pending  []byte // written by mochi, but not yet to the socket
@@ -63,8 +64,14 @@ func newConn(raw net.Conn, p patience) *conn {
 	return c
 }
 
-// SetDeadline is what mochi calls for the keep alive. Only reads wait for the client; writes have their own limits.
-func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// SetDeadline is what mochi calls for the keep alive; its t is too early for short and very long ones. Only reads wait for
+// the client; writes have their own limits.
+func (c *conn) SetDeadline(time.Time) error {
+	if c.keepAlive == 0 {
+		return c.SetReadDeadline(time.Time{})
+	}
+	return c.SetReadDeadline(time.Now().Add(c.keepAlive + c.keepAlive/2))
+}
 
 // Write gives p to the socket, or keeps it for a while if the client does not take it at once: mochi holds the client's lock
 // meanwhile, which stalls everybody who publishes to it. It waits when maxPending is reached. A client that takes nothing

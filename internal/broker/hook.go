@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -36,6 +37,7 @@ func (h *hook) Provides(b byte) bool {
 func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	c := cl.Net.Conn.(*conn)
 	c.peer.ClientID, c.peer.Username = cl.ID, string(cl.Properties.Username)
+	c.keepAlive = time.Duration(cl.State.Keepalive) * time.Second
 	c.will, cl.Properties.Will = cl.Properties.Will, mqtt.Will{}
 	cl.Properties.Props.TopicAliasMaximum = 0 // mochi forgets that a message with a new alias was dropped
 	if len(cl.ID) > maxClientID {

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func withWill(id string) connectFrame {
@@ -170,6 +173,7 @@ func TestSession(t *testing.T) {
 	for i := range n {
 		pub.publish("q/x", fmt.Sprint(i), 1, false)
 	}
+	pub.ping() // mochi acknowledges before it delivers
 	if got := b.Stats().InflightDropped; got != n-maxOffline {
 		t.Errorf("InflightDropped = %d, want %d", got, n-maxOffline)
 	}
@@ -261,5 +265,24 @@ func TestCrashIsContained(t *testing.T) {
 	}
 	if got := strings.Count(log.String(), "recovered from a crash"); got != 1 {
 		t.Errorf("%d log lines, want 1", got)
+	}
+}
+
+// When the broker stops, the last wills of those who are still connected are stored: nobody stays "online" for ever.
+func TestLastWillsAtStop(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "store.db")
+	_, addr, stop := startStop(t, Config{Allow: allowAll, Store: path})
+	want := map[string]string{}
+	for i := range 20 {
+		topic := fmt.Sprintf("/h%d/status", i)
+		c := dial(t, addr)
+		c.open(connectFrame{id: topic, willTopic: topic, willPayload: "offline", willQoS: 1, willRetain: true})
+		c.publish(topic, "online", 1, true)
+		want[topic] = "offline"
+	}
+	stop()
+	if diff := cmp.Diff(stored(t, path), want); diff != "" {
+		t.Errorf("store (-got +want):\n%s", diff)
 	}
 }
