@@ -1,0 +1,521 @@
+package agents
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rollcall/config"
+	"rollcall/internal/bus"
+	"rollcall/reports"
+)
+
+// same makes a factory that returns the agent each time.
+func same(a Agent) func() (Agent, error) { return func() (Agent, error) { return a, nil } }
+
+func TestServiceStarts(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, same(newFake()), func(b *bench) {
+		b.wantState("status", "online")
+		b.wantState("relay", "OFF")
+		b.wantState("level", "1")
+		b.wantState("room/temp", "20")
+		b.wantState("room/mode", "eco")
+		b.wantState("button", "")
+		b.wantState("error", "")
+		var desc reports.Service
+		if err := json.Unmarshal([]byte(b.state("/h/s/description")), &desc); err != nil {
+			t.Fatal(err)
+		}
+		if desc.Name != "s" || desc.Function != "fake" || desc.Inputs != "/h/s/set" || len(desc.Points) != 5 {
+			t.Errorf("description = %+v", desc)
+		}
+		select {
+		case <-b.first:
+		default:
+			t.Error("first is still open")
+		}
+	})
+}
+
+func TestServicePolls(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	inBubble(t, nil, same(a), func(b *bench) {
+		b.sent("/h/s/room/temp")
+		b.after(5 * time.Second)
+		if got := b.sent("/h/s/room/temp"); len(got) != 0 {
+			t.Errorf("unchanged, it was published: %q", got)
+		}
+		a.put("room/temp", 21.5)
+		b.after(2 * time.Second)
+		b.wantState("room/temp", "21.5")
+		a.put("level", int64(9)) // not polled
+		b.after(time.Hour)
+		b.wantState("level", "1")
+	})
+}
+
+func TestBatchSamplerReadsWhatIsDueTogether(t *testing.T) {
+	t.Parallel()
+	a := &batchAgent{fakeAgent: newFake()}
+	inBubble(t, map[string]config.Filter{"*": {Poll: ptr(time.Second)}, "room/mode": {Poll: ptr(time.Second)}}, same(a), func(b *bench) {
+		if n := a.calls.Load(); n != 1 {
+			t.Errorf("%d calls for the first sample, want 1", n)
+		}
+		b.after(10500 * time.Millisecond)
+		if n := a.calls.Load(); n < 10 || n > 12 {
+			t.Errorf("%d calls in 10 s at an interval of 1 s", n)
+		}
+		for _, paths := range a.most {
+			if len(paths) != 4 {
+				t.Errorf("a call read %q, want all four points", paths)
+			}
+		}
+		a.mu.Lock()
+		delete(a.values, "level")
+		a.mu.Unlock()
+		b.after(2 * time.Second)
+		if got := b.state("/h/s/error"); !strings.Contains(got, "level") || !strings.Contains(got, "no such register") {
+			t.Errorf("error = %q, want it to name level", got)
+		}
+		a.put("room/temp", 30.0)
+		b.after(2 * time.Second)
+		b.wantState("room/temp", "30") // the others go on
+	})
+}
+
+func TestFailingPointBacksOffAndRecovers(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	broken, samples := true, 0
+	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
+		if path == "room/temp" {
+			if samples++; broken {
+				return reports.Reading{}, errors.New("bus is wedged")
+			}
+		}
+		return a.read(path)
+	}
+	inBubble(t, nil, same(a), func(b *bench) {
+		b.after(5 * time.Second)
+		b.wantState("error", "sample room/temp: bus is wedged")
+		b.wantState("status", "online")
+		b.wantState("relay", "OFF")
+		b.after(10 * time.Minute)
+		if samples > 20 {
+			t.Errorf("%d samples of a failing point in 10 minutes, want a back-off", samples)
+		}
+		if got := b.state("/h/s/error"); !strings.Contains(got, "stale") || !strings.Contains(got, "wedged") {
+			t.Errorf("error = %q, want stale and why", got)
+		}
+		broken = false
+		b.after(61 * time.Second)
+		b.wantState("error", "")
+		b.wantState("room/temp", "20")
+		samples = 0
+		b.after(10 * time.Second)
+		if samples < 9 {
+			t.Errorf("%d samples in 10 s after the recovery, want the old interval", samples)
+		}
+	})
+}
+
+func TestStaleStateIsEmptied(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	silent := false
+	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
+		if silent && path == "room/temp" {
+			return reports.Reading{Path: path, Value: 20.0, Stale: true}, nil
+		}
+		return a.read(path)
+	}
+	inBubble(t, nil, same(a), func(b *bench) {
+		silent = true
+		b.after(12 * time.Second)
+		b.wantState("room/temp", "")
+		b.wantState("error", "room/temp is stale, there was no value for 10s")
+		b.do("get/room/temp", "")
+		r := b.wantCodes("")
+		if data, _ := r[0].Data.(map[string]any); data["stale"] != true {
+			t.Errorf("get of a stale point = %v, want stale", r[0].Data)
+		}
+		silent = false
+		b.after(3 * time.Second)
+		b.wantState("room/temp", "20")
+		b.wantState("error", "")
+	})
+}
+
+func TestNonFiniteIsADeviceError(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	a.put("room/temp", math.NaN())
+	inBubble(t, nil, same(a), func(b *bench) {
+		b.wantState("room/temp", "")
+		if got := b.state("/h/s/error"); !strings.Contains(got, "NaN") {
+			t.Errorf("error = %q, want it to name NaN", got)
+		}
+		b.do("get/room/temp", "")
+		b.wantCodes(reports.CodeDevice)
+	})
+}
+
+func TestConstructorThatFails(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	inBubble(t, nil, func() (Agent, error) {
+		switch tries++; tries {
+		case 1:
+			return nil, errors.New("chip is missing")
+		case 2:
+			panic("broken driver")
+		case 3:
+			return nil, nil
+		}
+		return newFake(), nil
+	}, func(b *bench) {
+		b.wantState("status", "offline")
+		b.wantState("error", "start: chip is missing")
+		b.do("set/relay", "ON")
+		b.do("get", "")
+		b.do("control", "x")
+		b.do("setup", "x")
+		b.do("get/description", "")
+		b.wantCodes(reports.CodeOffline, reports.CodeOffline, reports.CodeOffline, reports.CodeOffline, "")
+		b.after(1100 * time.Millisecond)
+		b.wantState("error", "start: panic: broken driver")
+		b.after(10 * time.Second)
+		b.wantState("status", "online")
+		b.wantState("error", "")
+		if tries != 4 {
+			t.Errorf("%d attempts, want 4", tries)
+		}
+	})
+}
+
+func TestConstructorIsRetriedWithBackoff(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	inBubble(t, nil, func() (Agent, error) { tries++; return nil, errors.New("no") }, func(b *bench) {
+		b.after(time.Hour)
+		if tries < 60 || tries > 75 {
+			t.Errorf("%d attempts in an hour, want one a minute and a few at first", tries)
+		}
+	})
+}
+
+func TestBadDescriptionIsAFailure(t *testing.T) {
+	t.Parallel()
+	many := newFake()
+	for range 2000 {
+		many.points = append(many.points, reports.Point{Path: strings.Repeat("x", 100), Type: reports.Int, Access: reports.Get})
+	}
+	twice, big := newFake(), newFake()
+	twice.points = append(twice.points, twice.points[0])
+	for i := range 2000 {
+		big.points = append(big.points, reports.Point{Path: "p" + reports.FormatValue(i), Type: reports.Int, Access: reports.Get, Help: strings.Repeat("x", 100)})
+	}
+	for name, tt := range map[string]struct {
+		agent *fakeAgent
+		want  string
+	}{"a point twice": {twice, "stands twice"}, "too long for the broker": {big, "at most"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, nil, same(tt.agent), func(b *bench) {
+				b.wantState("status", "offline")
+				if got := b.state("/h/s/error"); !strings.Contains(got, tt.want) {
+					t.Errorf("error = %q, want %q in it", got, tt.want)
+				}
+				if tt.agent.closed != 1 {
+					t.Errorf("closed %d times, want once", tt.agent.closed)
+				}
+			})
+		})
+	}
+}
+
+func TestPanicRebuildsTheAgent(t *testing.T) {
+	t.Parallel()
+	for name, boom := range map[string]func(*fakeAgent){
+		"sample": func(a *fakeAgent) {
+			a.onSample = func(context.Context, string) (reports.Reading, error) { panic("boom") }
+		},
+		"apply": func(a *fakeAgent) {
+			a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { panic("boom") }
+		},
+		"setup": func(a *fakeAgent) { a.onSetup = func(context.Context, []byte) error { panic("boom") } },
+		"close too": func(a *fakeAgent) {
+			a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { panic("boom") }
+			a.onClose = func() error { panic("bang") }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			made := []*fakeAgent{}
+			inBubble(t, nil, func() (Agent, error) {
+				a := newFake()
+				if made = append(made, a); len(made) == 1 {
+					boom(a)
+				}
+				return a, nil
+			}, func(b *bench) {
+				b.do("set/relay", "ON")
+				b.do("setup", "x: 1")
+				b.wantState("status", "offline")
+				if got := b.state("/h/s/error"); !strings.Contains(got, "panic: boom") {
+					t.Errorf("error = %q", got)
+				}
+				if n := len(b.results(t)); n != 2 {
+					t.Errorf("%d results for two commands", n)
+				}
+				if made[0].closed != 1 {
+					t.Errorf("closed %d times, want once", made[0].closed)
+				}
+				b.after(1100 * time.Millisecond)
+				b.wantState("status", "online")
+				b.wantState("error", "")
+				b.do("set/relay", "ON")
+				b.wantCodes("")
+				if len(made) != 2 {
+					t.Errorf("%d agents were made, want 2", len(made))
+				}
+			})
+		})
+	}
+}
+
+// TestAgentThatDoesNotReturn has an agent that ignores its context: the command is answered in time, later ones are refused,
+// and everything comes right once it returns.
+func TestAgentThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	var hold chan struct{}
+	a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) {
+		<-hold
+		a.put(c.Path, c.Value)
+		return a.read(c.Path)
+	}
+	inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return a, nil }, func(b *bench) {
+		b.do("set/relay", "ON")
+		b.do("get/relay", "")
+		b.wantCodes()
+		b.after(commandTimeout + 2*time.Second)
+		b.wantCodes(reports.CodeTimeout, reports.CodeBusy)
+		b.do("set/level", "3")
+		b.do("set/level", "300")
+		b.do("get/description", "")
+		b.wantCodes(reports.CodeBusy, reports.CodeOutOfRange, "")
+		if got := b.state("/h/s/error"); !strings.Contains(got, "set relay: has not returned") {
+			t.Errorf("error = %q", got)
+		}
+		b.wantState("status", "online")
+		b.after(30 * time.Second)
+		b.wantState("room/temp", "") // it went stale meanwhile
+		close(hold)
+		synctest.Wait()
+		b.wantState("relay", "ON") // what it did at last is known
+		b.after(2 * time.Second)
+		b.wantState("error", "")
+		b.wantState("room/temp", "20")
+		b.wantCodes()
+		b.do("get/relay", "")
+		b.wantCodes("")
+	})
+}
+
+func TestStopWithAnAgentThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	var hold chan struct{}
+	a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { <-hold; return reports.Reading{}, nil }
+	inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return a, nil }, func(b *bench) {
+		b.do("set/relay", "ON")
+		b.do("get", "")
+		start := time.Now()
+		b.stop()
+		if took := time.Since(start); took > closeTimeout {
+			t.Errorf("stop took %v, want %v at most", took, closeTimeout)
+		}
+		b.wantCodes(reports.CodeOffline, reports.CodeOffline)
+		close(hold)
+		synctest.Wait()
+		if a.closed != 1 {
+			t.Errorf("closed %d times after it returned at last, want once", a.closed)
+		}
+		b.do("get", "")
+		b.wantCodes(reports.CodeOffline)
+	})
+}
+
+func TestSampleTimeoutIsEightyPercentOfTheInterval(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	var took time.Duration
+	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
+		if path != "room/temp" {
+			return a.read(path)
+		}
+		start := time.Now()
+		<-ctx.Done()
+		took = time.Since(start)
+		return reports.Reading{}, ctx.Err()
+	}
+	inBubble(t, nil, same(a), func(b *bench) {
+		b.after(3 * time.Second)
+		if took != 800*time.Millisecond {
+			t.Errorf("the sample had %v, want 800ms", took)
+		}
+		if got := b.state("/h/s/error"); !strings.Contains(got, "did not answer in time") {
+			t.Errorf("error = %q", got)
+		}
+	})
+	if got := sampleTimeout(time.Hour); got != mostTimeout {
+		t.Errorf("sampleTimeout(1h) = %v, want %v", got, mostTimeout)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	made := 0
+	inBubble(t, map[string]config.Filter{"level": {MinInterval: ptr(10 * time.Second)}},
+		func() (Agent, error) {
+			if made++; made > 1 {
+				a = newFake()
+			}
+			return a, nil
+		}, func(b *bench) {
+			b.sent("/h/s/level")
+			for _, r := range []reports.Reading{
+				{Path: "button", Value: true}, {Path: "button", Value: true}, {Path: "relay", Value: true},
+				{Path: "level", Value: 5}, {Path: "level", Value: 7}, {Path: "nothing", Value: 1}, {Path: "room/mode", Value: "wrong"},
+			} {
+				a.events <- r
+			}
+			synctest.Wait()
+			if got := b.sent("/h/s/button"); !slices.Equal(got, []string{"ON", "ON"}) {
+				t.Errorf("button = %q, want every press", got)
+			}
+			b.wantState("button", "")
+			b.wantState("relay", "ON")
+			if got := b.sent("/h/s/level"); len(got) != 0 {
+				t.Errorf("level = %q within min_interval", got)
+			}
+			if got := b.state("/h/s/error"); !strings.Contains(got, "room/mode") {
+				t.Errorf("error = %q, want the wrong value named", got)
+			}
+			b.after(11 * time.Second)
+			b.wantState("level", "7")
+
+			close(a.events)
+			a.closed++ // the fake's Close must not close it again
+			synctest.Wait()
+			b.wantState("status", "offline")
+			b.wantState("error", "the agent has stopped giving events (and 1 more)")
+			b.after(2 * time.Second)
+			b.wantState("status", "online")
+			if made != 2 {
+				t.Errorf("%d agents were made, want 2", made)
+			}
+		})
+}
+
+// TestOvertakenSample has an edge come in while a sample that is older is on its way: the edge counts.
+func TestOvertakenSample(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	var read, hold chan struct{}
+	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
+		r, err := a.read(path)
+		if path == "relay" {
+			read <- struct{}{}
+			<-hold
+		}
+		return r, err
+	}
+	inBubble(t, nil, func() (Agent, error) {
+		read, hold = make(chan struct{}, 1), make(chan struct{})
+		return a, nil
+	}, func(b *bench) {
+		<-read
+		b.after(time.Millisecond)
+		a.events <- reports.Reading{Path: "relay", Value: true, Time: time.Now()}
+		synctest.Wait()
+		close(hold)
+		synctest.Wait()
+		b.wantState("relay", "ON")
+	})
+}
+
+func TestGhostsAreEmptied(t *testing.T) {
+	t.Parallel()
+	old := reports.Service{Name: "s", Function: "fake", Points: []reports.Point{
+		{Path: "gone", Type: reports.Int, Access: reports.Get}, {Path: "relay", Type: reports.Bool, Access: reports.Get},
+		{Path: "button", Type: reports.Bool, Access: reports.Get}, {Path: "../x#", Type: reports.Bool, Access: reports.Get}}}
+	payload, err := json.Marshal(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, nil, same(newFake()), func(b *bench) {
+		b.remember(bus.Message{Topic: "/h/s/description", Payload: payload, Retained: true})
+		b.remember(bus.Message{Topic: "/h/s/description", Payload: []byte("{"), Retained: true})
+		synctest.Wait()
+		for topic, want := range map[string]int{"gone": 1, "button": 1} {
+			if got := b.sent("/h/s/" + topic); len(got) != want || got[0] != "" {
+				t.Errorf("%s: published %q, want it emptied", topic, got)
+			}
+		}
+		b.wantState("relay", "OFF")
+		if got := b.sent("/h/s/../x#"); len(got) != 0 {
+			t.Errorf("an illegal topic was published: %q", got)
+		}
+		b.sent("/h/s/status")
+		b.remember(bus.Message{Topic: "/h/s/status", Payload: []byte("offline")}) // the last will of an earlier run, late
+		synctest.Wait()
+		if got := b.sent("/h/s/status"); !slices.Equal(got, []string{"online"}) {
+			t.Errorf("after a late last will the status was published as %q, want online", got)
+		}
+	})
+}
+
+func TestCommandsGoBeforeSamplesButNotForEver(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	polls := 0
+	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
+		if path == "room/temp" {
+			polls++
+		}
+		return a.read(path)
+	}
+	a.onApply = func(ctx context.Context, c reports.Command) (reports.Reading, error) {
+		timer := time.NewTimer(500 * time.Millisecond)
+		<-timer.C
+		return reports.Reading{Value: c.Value}, nil
+	}
+	inBubble(t, nil, same(a), func(b *bench) {
+		polls = 0
+		for range inboxSize + 10 {
+			b.do("set/relay", "ON")
+		}
+		if results := b.results(t); len(results) != 9 || results[0].Code != reports.CodeBusy {
+			t.Errorf("%d commands beyond the queue were refused, want 9: %+v", len(results), results)
+		}
+		b.after(30 * time.Second)
+		if polls < 10 {
+			t.Errorf("%d polls in 30 s beside a full queue of commands", polls)
+		}
+		b.after(30 * time.Second)
+		if n := len(b.results(t)); n != inboxSize+1 {
+			t.Errorf("%d results, want %d", n, inboxSize+1)
+		}
+	})
+}
