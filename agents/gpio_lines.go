@@ -161,38 +161,46 @@ func (o gpioOptions) lines(info gpio.ChipInfo) ([]*gpioLine, error) {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
-		set := o.Outputs[name]
-		l := &gpioLine{path: "output/" + name, at: "outputs." + name, initial: set.Initial,
-			wiring: gpioWiring{output: true, activeLow: set.ActiveLow, pull: set.Pull, drive: set.Drive},
-			point:  reports.Point{Access: reports.Get | reports.Set}}
-		if l.wiring.drive == "" {
-			l.wiring.drive = gpio.PushPull
-		}
-		if err := add(l, set.Pin); err != nil {
+		if err := add(o.Outputs[name].line(name), o.Outputs[name].Pin); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Inputs)) {
-		set := o.Inputs[name]
-		l := &gpioLine{path: "input/" + name, at: "inputs." + name,
-			wiring: gpioWiring{activeLow: set.ActiveLow, pull: set.Pull, debounce: time.Duration(set.Debounce)},
-			point:  reports.Point{Access: reports.Get, Poll: set.Scan}}
-		if set.onChange() {
-			l.wiring.edges, l.wiring.edge = l.path, cmp.Or(set.Edge, gpioBoth)
-			if l.wiring.edge != gpioBoth && set.Scan == 0 {
-				// Nobody would tell of the other level: as a state it would stand for ever, and hide the next edge.
-				l.point.Access = reports.Event
-			}
-		}
-		if err := add(l, set.Pin); err != nil {
+		if err := add(o.Inputs[name].line(name), o.Inputs[name].Pin); err != nil {
 			return nil, err
 		}
 	}
-	for _, l := range out {
-		l.point.Path, l.point.Type, l.point.Genre = l.path, reports.Bool, reports.Basic
-		_, l.point.Label, _ = strings.Cut(l.path, "/")
-	}
 	return out, nil
+}
+
+// line returns the line of an output, its offset still unknown.
+func (o gpioOutput) line(name string) *gpioLine {
+	l := newGPIOLine("output", name, reports.Get|reports.Set)
+	l.initial = o.Initial
+	l.wiring = gpioWiring{output: true, activeLow: o.ActiveLow, pull: o.Pull, drive: cmp.Or(o.Drive, gpio.PushPull)}
+	return l
+}
+
+// line returns the line of an input, its offset still unknown.
+func (i gpioInput) line(name string) *gpioLine {
+	l := newGPIOLine("input", name, reports.Get)
+	l.point.Poll = i.Scan
+	l.wiring = gpioWiring{activeLow: i.ActiveLow, pull: i.Pull, debounce: time.Duration(i.Debounce)}
+	if !i.onChange() {
+		return l
+	}
+	l.wiring.edges, l.wiring.edge = l.path, cmp.Or(i.Edge, gpioBoth)
+	if l.wiring.edge != gpioBoth && i.Scan == 0 {
+		// Nobody would tell of the other level: as a state it would stand for ever, and hide the next edge.
+		l.point.Access = reports.Event
+	}
+	return l
+}
+
+func newGPIOLine(kind, name string, access reports.Access) *gpioLine {
+	path := kind + "/" + name
+	return &gpioLine{path: path, at: kind + "s." + name,
+		point: reports.Point{Path: path, Label: name, Type: reports.Bool, Genre: reports.Basic, Access: access}}
 }
 
 // gpioHelp says which line it is by all its names, so that nobody has to guess which numbering was meant.

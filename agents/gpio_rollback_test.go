@@ -22,6 +22,7 @@ type gpioFaults struct {
 	mu       sync.Mutex
 	k        int
 	requests int
+	after    func(offset int) // called after each request that succeeds
 }
 
 func (f *gpioFaults) Request(offset int, o gpio.LineOptions) (gpio.Line, error) {
@@ -32,7 +33,11 @@ func (f *gpioFaults) Request(offset int, o gpio.LineOptions) (gpio.Line, error) 
 	if fail {
 		return nil, &gpio.RequestError{Chip: "faulty", Line: gpio.LineInfo{Offset: offset}, Err: syscall.EIO}
 	}
-	return f.Chip.Request(offset, o)
+	line, err := f.Chip.Request(offset, o)
+	if err == nil && f.after != nil {
+		f.after(offset)
+	}
+	return line, err
 }
 
 // arm lets the k-th request from now on fail.
@@ -92,6 +97,26 @@ func TestGPIOSetupApplies(t *testing.T) {
 	if b.chip().Level(3) != 1 {
 		t.Error("keep did not keep the level where active_low changed")
 	}
+	for _, back := range []string{"active_low: true, pull: up", "active_low: false"} { // to and fro
+		if err := a.Setup(t.Context(), []byte("outputs: {turned: {pin: 3, initial: keep, "+back+"}}")); err != nil || b.chip().Level(3) != 1 {
+			t.Errorf("keep with %s: %v, level %d, want the 1 that was there", back, err, b.chip().Level(3))
+		}
+	}
+}
+
+// To keep an open-drain output is to keep what it was told, not what others have made of it.
+func TestGPIOKeepOpenDrain(t *testing.T) {
+	t.Parallel()
+	b := newGPIOBench(t)
+	a := b.open("chip: pinctrl-bcm2835\noutputs: {x: {pin: 4, initial: on, drive: open-drain}}")
+	b.chip().Drive(4, 0)
+	if err := a.Setup(t.Context(), []byte("outputs: {x: {pin: 4, initial: keep, drive: open-drain, pull: up}}")); err != nil {
+		t.Fatal(err)
+	}
+	b.chip().Release(4)
+	if got := gpioLevel(t, a, "output/x"); got != "ON" {
+		t.Errorf("output is %s, want ON", got)
+	}
 }
 
 // A set-up that fails at any line, or can't be saved, leaves all as it was; and what it does not touch has not even flickered.
@@ -109,6 +134,12 @@ func TestGPIOSetupRollsBack(t *testing.T) {
 		untouched := map[int]int{2: 0, 6: 0, 7: 0}
 		for line := range untouched {
 			untouched[line] = len(b.chip().History(line))
+		}
+		faults.after = func(offset int) { // an edge of an input that is not yet in force, and may never be
+			if offset == 10 {
+				b.chip().Drive(10, 1)
+				b.chip().Wait()
+			}
 		}
 		faults.arm(k)
 		err := a.Setup(t.Context(), []byte(gpioAfter))

@@ -133,6 +133,16 @@ func TestHostsensorRates(t *testing.T) {
 			t.Errorf("%s: rate %s, want %s", step.name, got, step.want)
 		}
 	}
+	b.edit(dev, "eth0:", "gone:")
+	if got := hostsensorValue(t, h, path); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("gone: rate %s", got)
+	}
+	b.edit(dev, "gone:", "eth0:")
+	count("900000") // another interface of that name, for all that is known
+	b.at = b.at.Add(time.Second)
+	if got := hostsensorValue(t, h, path); got != "0 stale" {
+		t.Errorf("back: rate %s, want none", got)
+	}
 }
 
 func TestHostsensorDelta(t *testing.T) {
