@@ -114,8 +114,22 @@ func TestHostileAnswers(t *testing.T) {
 		`{"cmd":"status","topic":"/t","hostname":"a","service":"s","inputs":"` + long + `"}`,
 	} {
 		r := newRoll()
-		if h, news, fresh := r.report(reportOf(t, doc)); h != nil || news != nil || fresh || r.refused != 1 || len(r.hosts) != 0 {
+		report, err := reports.ParseReport([]byte(doc))
+		if err != nil {
+			continue // stopped at the door
+		}
+		if h, news, fresh := r.report(report); h != nil || news != nil || fresh || r.refused != 1 || len(r.hosts) != 0 {
 			t.Errorf("report %s was taken in", doc)
+		}
+	}
+	for _, report := range []reports.Report{
+		{Request: reports.Request{Monitor: reports.Monitor{Hostname: "a\x1b"}}, Function: "f"},
+		{Request: reports.Request{Monitor: reports.Monitor{Hostname: "a", IPAddr: "\x1b"}}, Function: "f"},
+		{Request: reports.Request{Monitor: reports.Monitor{Hostname: "a"}}, Service: "s", Function: "\xff"},
+	} {
+		r := newRoll()
+		if h, _, _ := r.report(report); h != nil || r.refused != 1 {
+			t.Errorf("%+v was taken in", report)
 		}
 	}
 	r := newRoll()
@@ -138,7 +152,7 @@ func TestFloodIsBounded(t *testing.T) {
 		r.report(reportOf(t, fmt.Sprintf(`{"cmd":"status","topic":"/t","hostname":"h%d","function":"x"}`, i)))
 	}
 	for i := range maxServices + 100 {
-		r.report(reportOf(t, fmt.Sprintf(`{"cmd":"status","topic":"/t","hostname":"h1","service":"s%d"}`, i)))
+		r.report(reportOf(t, fmt.Sprintf(`{"cmd":"status","topic":"/t","hostname":"h1","service":"s%d","function":"f"}`, i)))
 	}
 	if len(r.hosts) != maxHosts || len(r.byName["h1"][0].Services) != maxServices || r.refused != 100+101 {
 		t.Errorf("%d hosts, %d services, %d refused", len(r.hosts), len(r.byName["h1"][0].Services), r.refused)
