@@ -52,7 +52,6 @@ type everything struct {
 	Any      any
 	Node     Node
 	Skipped  string `yaml:"-"`
-	private  string
 	Numbered map[int]string
 	Channel  chan int
 }
@@ -120,7 +119,6 @@ func TestDecodeErrors(t *testing.T) {
 	for doc, want := range map[string]string{
 		"txt: a":                         `f.yaml:1: txt: unknown key; did you mean "text"?`,
 		"skipped: a":                     "unknown key",
-		"private: a":                     "unknown key",
 		"bool: 1":                        `f.yaml:1: bool: "1" is not true or false`,
 		"bool: y":                        `"y" is not true or false`,
 		"int: 1.0":                       `f.yaml:1: int: "1.0" is not a whole number`,

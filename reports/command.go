@@ -10,7 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// ID is the id of a request or command as its JSON token: 1241 or "abc". It is echoed to the letter; "" means none.
+// ID is the id of a request or command as its JSON token: 1241 or "abc". It is echoed to the letter, but that <, > and & in a
+// text are written as encoding/json does; "" means none.
 type ID string
 
 // MarshalJSON writes the token itself, or null.
@@ -28,12 +29,19 @@ const MaxID = 64
 func (id *ID) UnmarshalJSON(b []byte) error {
 	b = bytes.TrimSpace(b)
 	switch {
+	case !json.Valid(b):
+		return Errorf(CodeBadPayload, "id %.16q is not JSON", b)
 	case string(b) == "null":
 		*id = ""
 	case len(b) > MaxID:
 		return Errorf(CodeBadPayload, "id has %d bytes, at most %d are allowed", len(b), MaxID)
-	case len(b) > 0 && (b[0] == '"' || b[0] == '-' || (b[0] >= '0' && b[0] <= '9')):
-		*id = ID(b)
+	case b[0] == '"' || b[0] == '-' || (b[0] >= '0' && b[0] <= '9'):
+		var escaped bytes.Buffer // as json.Marshal will, so that an id equals its echo
+		json.HTMLEscape(&escaped, b)
+		if escaped.Len() > MaxID {
+			return Errorf(CodeBadPayload, "id has %d bytes as it is echoed, at most %d are allowed", escaped.Len(), MaxID)
+		}
+		*id = ID(escaped.String())
 	default:
 		return Errorf(CodeBadPayload, "id %.16q is neither a number nor a string", b)
 	}
@@ -109,13 +117,13 @@ func ParseCommand(verb, path string, payload []byte) (Command, error) {
 	if err := c.envelope(fields); err != nil {
 		return c, err
 	}
-	raw := fields["value"]
-	delete(fields, "value")
 	delete(fields, "id")
 	delete(fields, "reply")
-	if raw == nil && verb == "get" {
-		return c, unknownKeys(fields)
+	if verb == "get" {
+		return c, unknownKeys(fields, "id and reply")
 	}
+	raw := fields["value"]
+	delete(fields, "value")
 	v, err := decodeNumber(raw)
 	if err != nil {
 		return c, Errorf(CodeBadPayload, "value: %w", err)
@@ -125,18 +133,27 @@ func ParseCommand(verb, path string, payload []byte) (Command, error) {
 		if s, ok := v.(string); ok {
 			c.Value = []byte(s)
 		}
-		return c, unknownKeys(fields)
+		return c, unknownKeys(fields, "id, reply and value")
 	}
 	c.Value = v
-	for _, k := range slices.Sorted(maps.Keys(fields)) {
-		if c.Args == nil {
-			c.Args = map[string]any{}
-		}
-		if c.Args[k], err = decodeNumber(fields[k]); err != nil {
-			return c, Errorf(CodeBadPayload, "%s: %w", k, err)
-		}
+	c.Args, err = arguments(fields)
+	return c, err
+}
+
+// arguments decodes the further keys of a set.
+func arguments(fields map[string]json.RawMessage) (map[string]any, error) {
+	if len(fields) == 0 {
+		return nil, nil
 	}
-	return c, nil
+	out := make(map[string]any, len(fields))
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		v, err := decodeNumber(fields[k])
+		if err != nil {
+			return nil, Errorf(CodeBadPayload, "%.40q: %w", k, err)
+		}
+		out[k] = v
+	}
+	return out, nil
 }
 
 // envelope takes id and reply out of a JSON object.
@@ -159,9 +176,9 @@ func (c *Command) envelope(fields map[string]json.RawMessage) error {
 	return nil
 }
 
-func unknownKeys(fields map[string]json.RawMessage) error {
+func unknownKeys(fields map[string]json.RawMessage, known string) error {
 	for _, k := range slices.Sorted(maps.Keys(fields)) {
-		return Errorf(CodeBadPayload, "unknown key %.40q; id, reply and value are known", k)
+		return Errorf(CodeBadPayload, "unknown key %.40q; %s are known", k, known)
 	}
 	return nil
 }

@@ -39,7 +39,8 @@ type FoundService struct {
 func FoundFrom(r Report) FoundService {
 	name := r.Service
 	if name == "" {
-		name = r.Outputs[strings.LastIndexByte(r.Outputs, '/')+1:]
+		name = strings.TrimRight(r.Outputs, "/")
+		name = name[strings.LastIndexByte(name, '/')+1:]
 	}
 	if ValidName(name) != nil {
 		name = r.Function

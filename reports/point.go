@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Type is the type of a point's value.
@@ -162,22 +163,51 @@ func (p Point) Validate() error {
 	if err := ValidPath(p.Path); err != nil {
 		return err
 	}
-	if !slices.Contains([]Type{Bool, Int, Float, String, Enum, JSON}, p.Type) {
+	switch {
+	case !slices.Contains([]Type{Bool, Int, Float, String, Enum, JSON}, p.Type):
 		return Errorf(CodeWrongType, "point %q: unknown type %q", p.Path, p.Type)
-	}
-	if p.Access == 0 || p.Access > Get|Set|Event {
+	case p.Access == 0 || p.Access > Get|Set|Event:
 		return Errorf(CodeWrongType, "point %q: access %d says nothing", p.Path, p.Access)
+	case p.Poll < 0:
+		return Errorf(CodeOutOfRange, "point %q: poll %v is negative", p.Path, p.Poll)
 	}
+	for _, a := range p.Args {
+		if a == "id" || a == "reply" || a == "value" {
+			return Errorf(CodeBadPayload, "point %q: argument %q is a word of the interface", p.Path, a)
+		}
+	}
+	if err := p.validOptions(); err != nil {
+		return err
+	}
+	return p.validBounds()
+}
+
+func (p Point) validOptions() error {
 	if (p.Type == Enum) != (len(p.Options) > 0) {
 		return Errorf(CodeWrongType, "point %q: options and type enum go together", p.Path)
 	}
+	for i, o := range p.Options {
+		switch {
+		case !utf8.ValidString(o):
+			return Errorf(CodeWrongType, "point %q: option %q is not UTF-8", p.Path, o)
+		case slices.Contains(p.Options[:i], o):
+			return Errorf(CodeWrongType, "point %q: option %q stands twice", p.Path, o)
+		}
+	}
+	return nil
+}
+
+func (p Point) validBounds() error {
 	for _, v := range []*float64{p.Min, p.Max, p.Step} {
 		if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
 			return Errorf(CodeOutOfRange, "point %q: a bound is not finite", p.Path)
 		}
 	}
-	if p.Min != nil && p.Max != nil && *p.Min > *p.Max {
+	switch {
+	case p.Min != nil && p.Max != nil && *p.Min > *p.Max:
 		return Errorf(CodeOutOfRange, "point %q: min %v > max %v", p.Path, *p.Min, *p.Max)
+	case p.Step != nil && *p.Step <= 0:
+		return Errorf(CodeOutOfRange, "point %q: step %v is not positive", p.Path, *p.Step)
 	}
 	return nil
 }

@@ -56,10 +56,12 @@ func (r *Request) known() []struct {
 
 // ParseRequest reads a request in the original form: strict about the types of the fields it knows, lenient about fields that
 // it does not. Whether ReplyTo may be connected to is not decided here.
-func ParseRequest(b []byte) (Request, error) {
+func ParseRequest(b []byte) (Request, error) { return parseRequest(b, MaxRequest) }
+
+func parseRequest(b []byte, most int) (Request, error) {
 	var r Request
-	if len(b) > MaxRequest {
-		return r, Errorf(CodeTooLarge, "request has %d bytes, at most %d are allowed", len(b), MaxRequest)
+	if len(b) > most {
+		return r, Errorf(CodeTooLarge, "request has %d bytes, at most %d are allowed", len(b), most)
 	}
 	if !utf8.Valid(b) {
 		return r, Errorf(CodeBadPayload, "request is not UTF-8")
@@ -177,40 +179,4 @@ func topics(s Service, a Access) []string {
 		}
 	}
 	return out
-}
-
-// Report is the answer of one service in the original form, as a collector reads it from a broker.
-type Report struct {
-	Request
-	Service  string // its name; programs that know only the original form do not send it
-	Function string
-	Inputs   string
-	Outputs  string
-	Control  string
-}
-
-// ParseReport reads an answer in the original form. Function and Hostname must be there; the answer's lists of the further
-// questions stay in Extra.
-func ParseReport(b []byte) (Report, error) {
-	var r Report
-	req, err := ParseRequest(b)
-	if err != nil {
-		return r, err
-	}
-	r.Request = req
-	for name, to := range map[string]*string{
-		"service": &r.Service, "function": &r.Function, "inputs": &r.Inputs, "outputs": &r.Outputs, "control": &r.Control} {
-		raw, ok := r.Extra[name]
-		if !ok || raw[0] != '"' {
-			continue // getinputs and getoutputs have lists here
-		}
-		if err := json.Unmarshal(raw, to); err != nil {
-			return r, Errorf(CodeWrongType, "%s: %w", name, err)
-		}
-		delete(r.Extra, name)
-	}
-	if r.Hostname == "" {
-		return r, Errorf(CodeBadPayload, "report has no hostname")
-	}
-	return r, nil
 }

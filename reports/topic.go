@@ -136,27 +136,22 @@ func (t Topics) Filters() []string {
 }
 
 // Parse takes a command topic of the service apart into verb and path; ok is false if the topic is none of Filters' forms.
+// Where names that are words of the interface let a topic be read in two ways, the canonical form wins.
 func (t Topics) Parse(topic string) (verb, path string, ok bool) {
 	segs := strings.Split(strings.TrimPrefix(topic, "/"), "/")
-	if len(segs) > 0 && segs[0] == t.Host {
-		segs = segs[1:]
-	} else if len(segs) > 0 && !(segs[0] == "get" || segs[0] == "set") {
-		return "", "", false
-	}
-	if len(segs) < 2 {
-		return "", "", false
-	}
+	below := func(n int) bool { return len(segs) > n && segs[0] == t.Host }
 	switch {
-	case segs[0] == t.Service && slices.Contains(Verbs, segs[1]):
-		verb = segs[1]
-	case segs[1] == t.Service && slices.Contains(Verbs, segs[0]):
-		verb = segs[0]
-	default:
-		return "", "", false
+	case below(2) && segs[1] == t.Service && takes(segs[2], segs[3:]):
+		return segs[2], strings.Join(segs[3:], "/"), true
+	case below(2) && segs[2] == t.Service && takes(segs[1], segs[3:]):
+		return segs[1], strings.Join(segs[3:], "/"), true
+	case len(segs) > 1 && segs[1] == t.Service && (segs[0] == "get" || segs[0] == "set"):
+		return segs[0], strings.Join(segs[2:], "/"), true
 	}
-	path = strings.Join(segs[2:], "/")
-	if path != "" && (verb == "control" || verb == "setup") {
-		return "", "", false
-	}
-	return verb, path, true
+	return "", "", false
+}
+
+// takes reports whether word is a verb that takes the rest of a topic as its path.
+func takes(word string, rest []string) bool {
+	return word == "get" || word == "set" || (slices.Contains(Verbs, word) && len(rest) == 0)
 }

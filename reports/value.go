@@ -63,7 +63,8 @@ func FormatValue(v any) string {
 
 // ParseValue checks v, which is what a payload held (a string for a bare payload; a bool, json.Number, string, map or slice
 // from JSON; any Go number from YAML), against the point and returns it in the Go type of the point's Type. A bool point
-// takes ON, OFF, TOGGLE, 1, 0, true and false in any case; TOGGLE returns Toggle.
+// takes ON, OFF, TOGGLE, 1, 0, true and false in any case; TOGGLE returns Toggle. A json point takes a text for the JSON that it
+// holds, or for itself where it holds none.
 func (p Point) ParseValue(v any) (any, error) {
 	wrong := func() error {
 		return Errorf(CodeWrongType, "%s: %s is not a value of type %s", p.Path, quoteShort(v), p.Type)
@@ -108,7 +109,17 @@ func (p Point) ParseValue(v any) (any, error) {
 		}
 		return s, nil
 	case JSON:
-		return v, nil
+		s, ok := v.(string)
+		if !ok {
+			return v, nil
+		}
+		if !utf8.ValidString(s) || Depth([]byte(s)) > MaxDepth {
+			return nil, wrong()
+		}
+		if decoded, err := decodeNumber([]byte(s)); err == nil {
+			return decoded, nil
+		}
+		return s, nil // words, as FormatValue writes them
 	}
 	return nil, wrong()
 }
