@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -268,39 +264,4 @@ func (s Service) check() error {
 		return fmt.Errorf("service %s has %d points", s.Name, s.Points)
 	}
 	return nil
-}
-
-// clean returns s cut to maxText bytes, without what can't be shown: control characters, invalid UTF-8, bidirectional marks.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	for len(s) > maxText {
-		_, n := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-n]
-	}
-	return s
-}
-
-// brokerHost returns the host of a broker's URL, or what is wrong with the URL.
-func brokerHost(s string) (string, error) {
-	if len(s) > maxBroker {
-		return "", fmt.Errorf("broker %.24q… has %d bytes, at most %d are allowed", s, len(s), maxBroker)
-	}
-	u, err := url.Parse(s)
-	if err != nil || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("broker %q is no URL", s)
-	}
-	switch u.Scheme {
-	case "tcp", "mqtt", "mqtts", "ssl", "tls", "ws", "wss":
-	default:
-		return "", fmt.Errorf("broker %q: scheme is none of a broker's", s)
-	}
-	if u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("broker %q must have a host, and no user, query or fragment", s)
-	}
-	return u.Hostname(), nil
 }

@@ -5,14 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
-	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/net/ipv4"
 
 	"rollcall/reports"
 )
@@ -156,73 +152,6 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 	}
 }
 
-// original handles a request in the original form. It is never answered by UDP, for any answer would be longer than it.
-func (r *Responder) original(d *datagram) (outcome, error) {
-	set, said := r.settings.Load(), r.said.Load()
-	trimmed := bytes.TrimSpace(d.b)
-	switch {
-	case len(d.b) > reports.MaxRequest:
-		return tooLong, nil
-	case !set.legacy:
-		return legacyOff, nil
-	case said == nil:
-		return notReady, nil
-	case trimmed[len(trimmed)-1] != '}' || !bytes.Contains(trimmed, []byte(`"cmd"`)):
-		return malformed, nil // without a token of the sender's being spent
-	}
-	src := d.src.Addr()
-	f, o := r.arrival(d, set)
-	switch {
-	case o != answered:
-		return o, nil
-	case !f.onLink(src, r.machine.isOwn) && !set.guard.covers(src):
-		return offLink, nil
-	case !r.jsonRate.allow(src, d.at):
-		return rate, nil
-	}
-	q, err := reports.ParseRequest(d.b)
-	if err != nil {
-		return malformed, err
-	}
-	if r.foreign(q.Topic) {
-		return badTopic, errors.New(q.Topic)
-	}
-	to, err := parseReplyTo(q.ReplyTo)
-	if err != nil {
-		return guarded, err
-	}
-	return r.takeOriginal(d, q, to, set, r.monitor(d, said, f))
-}
-
-// takeOriginal queues a request in the original form that is well-formed, unless it was queued before.
-func (r *Responder) takeOriginal(d *datagram, q reports.Request, to replyTo, set *settings, m reports.Monitor) (outcome, error) {
-	src := d.src.Addr()
-	own := r.machine.isOwn(src)
-	j := job{request: q, from: d.src, own: own, to: to, guard: set.guard}
-	j.request.Monitor = m // whatever the network said of it
-	if q.ID == "" {
-		if !r.noID.add(r.hash(src, 0, 0, d.b), struct{}{}, d.at) {
-			return duplicate, nil
-		}
-	} else if j.key = r.hash(src, 0, 0, []byte(q.ID)); !r.published.add(j.key, d.at) {
-		return duplicate, nil
-	}
-	queue := r.jobs
-	if to.name != "" {
-		queue = r.names
-	}
-	o := accepted
-	if !own && !r.askRate.allow(src, d.at) {
-		o = destination
-	} else if !enqueue(queue, j) {
-		o = busy
-	}
-	if o != accepted {
-		r.published.drop(j.key)
-	}
-	return o, nil
-}
-
 // enqueue hands a job on without waiting, and returns false if the queue is full.
 func enqueue(queue chan job, j job) bool {
 	select {
@@ -271,87 +200,4 @@ func (r *Responder) hash(src netip.Addr, sweep uint64, seq uint32, text []byte) 
 	h.Write(in[:])
 	h.Write(text)
 	return h.Sum64()
-}
-
-// arrival learns on which interface the datagram came in; o is answered if that is one to be answered on.
-func (r *Responder) arrival(d *datagram, set *settings) (f iface, o outcome) {
-	if d.iface == 0 {
-		var cm ipv4.ControlMessage
-		if err := cm.Parse(d.oob); err != nil {
-			return f, offLink
-		}
-		d.iface = cm.IfIndex
-		d.dst, _ = netip.AddrFromSlice(cm.Dst)
-		d.dst = d.dst.Unmap()
-	}
-	f, ok := r.list[d.iface]
-	if !ok || !f.onLink(d.src.Addr(), r.machine.isOwn) {
-		r.refresh(d.at, tableRetry) // an interface or address may be new
-		if f, ok = r.list[d.iface]; !ok {
-			return f, offLink
-		}
-	}
-	if len(set.interfaces) > 0 && !slices.Contains(set.interfaces, f.Name) {
-		return f, otherIface
-	}
-	return f, answered
-}
-
-// refresh lists the interfaces anew if the list is older than age. It is done as datagrams come, after they were answered if
-// it can be, so that an idle host does nothing.
-func (r *Responder) refresh(now time.Time, age time.Duration) {
-	if d := now.Sub(r.listed); d >= 0 && d < age {
-		return
-	}
-	r.listed = now
-	list, err := r.ifaces()
-	if err != nil {
-		return // the old list is the best that there is
-	}
-	r.machine = machineOf(list)
-	r.list = make(map[int]iface, len(list))
-	for _, f := range list {
-		r.list[f.Index] = f
-	}
-	clear(r.sources)
-}
-
-// local returns this host's address as the requester sees it: the one that it sent to, or the one in its network.
-func (r *Responder) local(d *datagram, f iface) netip.Addr {
-	if d.dst.IsValid() && r.machine.isOwn(d.dst) && r.machine.connectable(d.dst) {
-		return d.dst
-	}
-	if p, ok := f.facing(d.src.Addr()); ok {
-		return p.Addr()
-	}
-	if len(f.Prefixes) > 0 {
-		return f.Prefixes[0].Addr()
-	}
-	return netip.Addr{}
-}
-
-type sourceKey struct {
-	iface int
-	addr  netip.Addr
-}
-
-// source returns the control message that makes a reply leave by the interface that the request came in on, and from the
-// address that it was sent to.
-func (r *Responder) source(d *datagram, f iface) []byte {
-	key := sourceKey{f.Index, r.local(d, f)}
-	if oob, ok := r.sources[key]; ok {
-		return oob
-	}
-	cm := ipv4.ControlMessage{}
-	if key.addr.IsValid() {
-		cm.Src = key.addr.AsSlice()
-	}
-	if f.Flags&net.FlagLoopback == 0 && !r.machine.isOwn(d.src.Addr()) {
-		cm.IfIndex = f.Index
-	}
-	oob := cm.Marshal()
-	if len(r.sources) < maxSources {
-		r.sources[key] = oob
-	}
-	return oob
 }

@@ -3,9 +3,7 @@ package discover
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -117,23 +115,4 @@ func bodyOf(h Host) (ReplyBody, error) {
 		b.Services = append(b.Services, s)
 	}
 	return b, errors.Join(errs...)
-}
-
-// loopbackURL reports whether the broker's URL leads to the machine that it is used on.
-func loopbackURL(u string) bool {
-	host, err := brokerHost(u)
-	if err != nil {
-		return false
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true // RFC 6761 §6.3
-	}
-	// ParseIP for want of a reader of all that a dialer takes: what it can't read is a name to it as well.
-	ip := net.ParseIP(host)
-	return ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
-}
-
-func allLoopback(brokers []string) bool {
-	return len(brokers) > 0 && !slices.ContainsFunc(brokers, func(u string) bool { return !loopbackURL(u) })
 }

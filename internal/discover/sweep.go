@@ -102,11 +102,7 @@ func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, 
 	if err != nil {
 		return SweepStats{ID: c.ID}, err
 	}
-	s := &sweep{c: c, found: found, machine: machineOf(list), hosts: map[ID]*heard{}, missing: map[ID]bool{},
-		in: make(chan packet, 1024), stats: SweepStats{ID: c.ID}}
-	for _, id := range c.Expect {
-		s.missing[id] = true
-	}
+	s := newSweep(c, list, found)
 	defer s.close()
 	if err := s.open(list); err != nil {
 		return s.stats, err
@@ -114,6 +110,16 @@ func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, 
 	err = s.run(ctx)
 	s.stats.Elapsed = time.Since(s.start)
 	return s.stats, err
+}
+
+// newSweep returns a sweep on a machine with these interfaces.
+func newSweep(c SweepConfig, list []iface, found func(Answer)) *sweep {
+	s := &sweep{c: c, found: found, machine: machineOf(list), hosts: map[ID]*heard{}, missing: map[ID]bool{},
+		in: make(chan packet, 1024), stats: SweepStats{ID: c.ID}}
+	for _, id := range c.Expect {
+		s.missing[id] = true
+	}
+	return s
 }
 
 // sweep is one sweep under way. Everything but in belongs to the goroutine of Sweep.

@@ -174,6 +174,37 @@ func TestSweepRefuses(t *testing.T) {
 	}
 }
 
+// TestSweepGoesOnWhenAnInterfaceFails has an interface whose address goes away before it is used.
+func TestSweepGoesOnWhenAnInterfaceFails(t *testing.T) {
+	t.Parallel()
+	const up = net.FlagUp | net.FlagBroadcast
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Skip(err)
+	}
+	list := []iface{
+		{Index: 99, Name: "gone0", Flags: up, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.5/24")}},
+		{Index: lo.Index, Name: "eth7", Flags: up, Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}},
+	}
+	a := startBed(t, "0.0.0.0:0", testHost(1, "pi"), nil)
+	c := SweepConfig{Sealed: true, Port: int(a.addr.Port()), Wait: 300 * time.Millisecond}
+	if err := c.check(); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	s := newSweep(c, list, func(Answer) { found++ })
+	defer s.close()
+	if err := s.open(list); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found != 1 || len(s.stats.Warnings) != 1 || !strings.Contains(s.stats.Warnings[0], `"gone0": `) {
+		t.Errorf("found %d hosts, warnings %q, want one of each", found, s.stats.Warnings)
+	}
+}
+
 // puppet answers requests as the test wants.
 type puppet struct {
 	addr netip.AddrPort

@@ -1,0 +1,93 @@
+package discover
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/net/ipv4"
+)
+
+// arrival learns on which interface the datagram came in; o is answered if that is one to be answered on.
+func (r *Responder) arrival(d *datagram, set *settings) (f iface, o outcome) {
+	if d.iface == 0 {
+		var cm ipv4.ControlMessage
+		if err := cm.Parse(d.oob); err != nil {
+			return f, offLink
+		}
+		d.iface = cm.IfIndex
+		d.dst, _ = netip.AddrFromSlice(cm.Dst)
+		d.dst = d.dst.Unmap()
+	}
+	f, ok := r.list[d.iface]
+	if !ok || !f.onLink(d.src.Addr(), r.machine.isOwn) {
+		r.refresh(d.at, tableRetry) // an interface or address may be new
+		if f, ok = r.list[d.iface]; !ok {
+			return f, offLink
+		}
+	}
+	if len(set.interfaces) > 0 && !slices.Contains(set.interfaces, f.Name) {
+		return f, otherIface
+	}
+	return f, answered
+}
+
+// refresh lists the interfaces anew if the list is older than age. It is done as datagrams come, after they were answered if
+// it can be, so that an idle host does nothing.
+func (r *Responder) refresh(now time.Time, age time.Duration) {
+	if d := now.Sub(r.listed); d >= 0 && d < age {
+		return
+	}
+	r.listed = now
+	list, err := r.ifaces()
+	if err != nil {
+		return // the old list is the best that there is
+	}
+	r.machine = machineOf(list)
+	r.list = make(map[int]iface, len(list))
+	for _, f := range list {
+		r.list[f.Index] = f
+	}
+	clear(r.sources)
+}
+
+// local returns this host's address as the requester sees it: the one that it sent to, or the one in its network.
+func (r *Responder) local(d *datagram, f iface) netip.Addr {
+	if d.dst.IsValid() && r.machine.isOwn(d.dst) && r.machine.connectable(d.dst) {
+		return d.dst
+	}
+	if p, ok := f.facing(d.src.Addr()); ok {
+		return p.Addr()
+	}
+	if len(f.Prefixes) > 0 {
+		return f.Prefixes[0].Addr()
+	}
+	return netip.Addr{}
+}
+
+type sourceKey struct {
+	iface int
+	addr  netip.Addr
+}
+
+// source returns the control message that makes a reply leave by the interface that the request came in on, and from the
+// address that it was sent to.
+func (r *Responder) source(d *datagram, f iface) []byte {
+	key := sourceKey{f.Index, r.local(d, f)}
+	if oob, ok := r.sources[key]; ok {
+		return oob
+	}
+	cm := ipv4.ControlMessage{}
+	if key.addr.IsValid() {
+		cm.Src = key.addr.AsSlice()
+	}
+	if f.Flags&net.FlagLoopback == 0 && !r.machine.isOwn(d.src.Addr()) {
+		cm.IfIndex = f.Index
+	}
+	oob := cm.Marshal()
+	if len(r.sources) < maxSources {
+		r.sources[key] = oob
+	}
+	return oob
+}
