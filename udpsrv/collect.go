@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -33,46 +34,33 @@ type collector struct {
 	wrong   atomic.Int64               // messages that are no answer to it
 	dropped atomic.Int64               // answers that came faster than they were taken
 
-	cancel context.CancelFunc
-	ended  chan error
+	close func() error // ends it and waits for its parts
 }
 
 // openCollector subscribes to the topic at the broker that --broker names, or at one of its own, opened for the time being.
 // The caller closes it.
 func openCollector(ctx context.Context, a *app, topic string) (*collector, error) {
-	c := &collector{topic: topic, reports: make(chan reports.Report, backlog), ended: make(chan error, 1)}
-	var list []tasks.Task
-	var conf bus.Config
-	if a.named != nil {
-		conf = a.named.config(a)
-		c.useNamed(ctx, *a.named)
-	} else {
+	c := &collector{topic: topic, reports: make(chan reports.Report, backlog)}
+	at, beside := a.named, []tasks.Task(nil)
+	if at == nil {
 		b, secret, err := openBroker(a, topic)
 		if err != nil {
 			return nil, err
 		}
 		port := b.Addrs()[0].(*net.TCPAddr).Port
-		own := brokerURL{Host: "127.0.0.1", Port: uint16(port), User: secret}
-		conf = own.config(a)
-		c.useNamed(ctx, own)
-		list = append(list, tasks.Task{Name: "broker", Run: b.Run})
+		at = &brokerURL{Host: "127.0.0.1", Port: uint16(port), User: secret}
+		beside = []tasks.Task{{Name: "broker", Run: b.Run}}
 	}
-	client, err := bus.New(conf)
+	c.useNamed(ctx, *at)
+	client, stop, err := connect(ctx, at.config(a), connectWait, beside...)
 	if err != nil {
-		return nil, fmt.Errorf("broker %s: %w", conf.URL, err)
+		return nil, fmt.Errorf("collect answers: %w", err)
 	}
-	list = append(list, tasks.Task{Name: "collector", Run: client.Run})
-	ctx, c.cancel = context.WithCancel(ctx)
-	go func() { c.ended <- tasks.Tasks(ctx, list...) }()
-
-	wait, stop := context.WithTimeout(ctx, connectWait)
-	defer stop()
-	if err = client.Wait(wait); err == nil {
-		err = client.Subscribe(wait, 1, c.receive, topic)
-	}
-	if err != nil {
-		c.close()
-		return nil, fmt.Errorf("collect at %s: %w", conf.URL, err)
+	c.close = stop
+	wait, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	if err := client.Subscribe(wait, 1, c.receive, topic); err != nil {
+		return nil, errors.Join(fmt.Errorf("collect answers at %s: %w", at, err), stop())
 	}
 	return c, nil
 }
@@ -121,10 +109,4 @@ func (c *collector) receive(m bus.Message) {
 	default:
 		c.dropped.Add(1)
 	}
-}
-
-// close ends the collector and waits for its parts.
-func (c *collector) close() error {
-	c.cancel()
-	return <-c.ended
 }

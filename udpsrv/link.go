@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"rollcall/internal/bus"
+	tasks "rollcall/internal/run"
 	"rollcall/reports"
 )
 
@@ -33,27 +34,41 @@ type link struct {
 	seen     chan struct{}     // closed once the description of the target is there
 }
 
-// withBroker connects to a broker within the time given, calls f and closes the connection.
-func withBroker(ctx context.Context, a *app, b brokerURL, within time.Duration, f func(context.Context, *link) error) error {
-	client, err := bus.New(b.config(a))
-	if err != nil {
-		return fmt.Errorf("broker %s: %w", b, err)
+// connect returns a client that is connected, or an error after the first attempt that failed: a person waits. What is to run
+// beside the client runs as long as it does. The caller calls stop, which ends and waits for both.
+func connect(ctx context.Context, conf bus.Config, within time.Duration, beside ...tasks.Task) (client *bus.Client, stop func() error, err error) {
+	wait, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	conf.OnDown = giveUp // later on it does nothing: the client tries again by itself
+	if client, err = bus.New(conf); err != nil {
+		return nil, nil, fmt.Errorf("broker %s: %w", conf.URL, err)
 	}
-	alive, stop := context.WithCancel(ctx)
+	alive, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- client.Run(alive) }()
-	defer func() {
-		stop()
-		<-ended // nil: it ends by its own context
-	}()
-	wait, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	if err := client.Wait(wait); err != nil {
-		if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
-			return errInterrupted
-		}
-		return fmt.Errorf("connect to broker %s: %w", b, err)
+	go func() { ended <- tasks.Tasks(alive, append(beside, tasks.Task{Name: "client", Run: client.Run})...) }()
+	stop = func() error {
+		cancel()
+		return <-ended
 	}
+	wait, end := context.WithTimeoutCause(wait, within, fmt.Errorf("connect to %s: no answer within %s", conf.URL, within))
+	defer end()
+	if client.Wait(wait) == nil {
+		return client, stop, nil
+	}
+	err = context.Cause(wait)
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	return nil, nil, errors.Join(err, stop())
+}
+
+// withBroker connects to a broker within the time given, calls f and closes the connection.
+func withBroker(ctx context.Context, a *app, b brokerURL, within time.Duration, f func(context.Context, *link) error) (err error) {
+	client, stop, err := connect(ctx, b.config(a), within)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	return f(ctx, &link{Client: client, name: b.String(), retained: map[string][]byte{}, seen: make(chan struct{})})
 }
 

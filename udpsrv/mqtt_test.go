@@ -200,7 +200,7 @@ func TestRowsAreClean(t *testing.T) {
 func TestCollectAtDeadBroker(t *testing.T) {
 	t.Parallel()
 	_, stderr := newLaptop(t).want(exitFail, "--broker", "mqtt://me:secret@"+freePort(t), "sweep", "--via", "mqtt", "--to", "127.0.0.1")
-	if !strings.HasPrefix(stderr, "udpsrv: collect at tcp://127.0.0.1:") || strings.Contains(stderr, "secret") || strings.Count(stderr, "\n") != 1 {
+	if !strings.HasPrefix(stderr, "udpsrv: collect answers: connect to tcp://127.0.0.1:") || strings.Contains(stderr, "secret") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("stderr: %s", stderr)
 	}
 }
