@@ -23,16 +23,6 @@ func Keys(prefix string, v any) []Key {
 	return structKeys(prefix, rv)
 }
 
-// Reference returns the reference of the whole configuration file but for the options of each kind of agent, for which
-// Keys("agents.NAME", options) is.
-func Reference() []Key {
-	out := Keys("", Default())
-	out = append(out, Key{"agents", "map", "", "the services of this host: from name to options, in the order of starting"},
-		Key{"agents.NAME.agent", "text", "NAME", "kind of agent; default: the name"},
-		Key{"agents.NAME.points", "map", "", "what is done with the values of points, by path or by pattern such as input/*"})
-	return append(out, Keys("agents.NAME.points.PATH", Filter{})...)
-}
-
 func structKeys(prefix string, v reflect.Value) []Key {
 	var out []Key
 	for _, f := range fieldsOf(v.Type()) {
