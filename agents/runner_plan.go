@@ -92,7 +92,11 @@ func (c RunnerConfig) entry(a config.Agent) (entry, error) {
 		for _, f := range c.Factories {
 			kinds = append(kinds, f.Name)
 		}
-		return e, a.Errorf("agent", "no kind of agent is called %q; %s", a.Kind, suggestion(a.Kind, kinds))
+		key := "agent"
+		if a.Kind == a.Name {
+			key = "" // the name stands for it
+		}
+		return e, a.Errorf(key, "no kind of agent is called %q; %s", a.Kind, suggestion(a.Kind, kinds))
 	}
 	e.factory = c.Factories[i]
 	e.options = e.factory.Defaults()

@@ -172,7 +172,10 @@ func TestGoodBesideBad(t *testing.T) {
 	w := newWatch(t, url)
 	hold := make(chan struct{})
 	hanging := newFake()
-	hanging.onSample = func(context.Context, string) (reports.Reading, error) { <-hold; return reports.Reading{}, errors.New("gone") }
+	hanging.onSample = func(context.Context, string) (reports.Reading, error) {
+		<-hold
+		return reports.Reading{}, errors.New("gone")
+	}
 	panicking := newFake()
 	panicking.onSample = func(context.Context, string) (reports.Reading, error) { panic("boom") }
 	r := runRunner(t, RunnerConfig{
