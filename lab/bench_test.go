@@ -231,7 +231,7 @@ func BenchmarkStart(b *testing.B) {
 		var took []time.Duration
 		for range 15 {
 			l.Run(1, "mosquitto_pub", "-r", "-n", "-t", "/pi1/gpio/description")
-			sub := l.Start(1, false, "mosquitto_sub", "-d", "-t", "/pi1/gpio/description", "-C", "1", "-F", "%t")
+			sub := l.Start(1, false, "stdbuf", "-oL", "mosquitto_sub", "-d", "-t", "/pi1/gpio/description", "-C", "1", "-F", "%t")
 			sub.WaitLine("SUBACK", patience)
 			start := time.Now()
 			agent := l.Start(1, false, "agentd", "--config", h.File)

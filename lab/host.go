@@ -61,7 +61,7 @@ func (l *LAN) Boot(i int, c HostConfig) *Host {
 func (l *LAN) Mosquitto(i int) *Process {
 	l.t.Helper()
 	conf := filepath.Join(l.dir(), fmt.Sprintf("mosquitto-%d.conf", i))
-	text := "listener 1883\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nlog_type all\n"
+	text := "listener 1883\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		l.t.Fatal(err)
 	}

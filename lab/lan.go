@@ -194,7 +194,8 @@ func (l *LAN) Start(i int, notify bool, name string, args ...string) *Process {
 	p := &Process{t: l.t, Name: filepath.Base(name), Cmd: l.Command(i, name, args...), out: newLines(), done: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = p.out, p.out
 	p.Cmd.Env = os.Environ()
-	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // a shell's children go with it
+	p.Cmd.WaitDelay = 5 * time.Second
 	var ready *net.UnixConn
 	if notify {
 		path := filepath.Join(l.dir(), fmt.Sprintf("notify-%d-%s", i, p.Name))
@@ -233,7 +234,7 @@ func (l *LAN) Start(i int, notify bool, name string, args ...string) *Process {
 }
 
 func (p *Process) signal(s syscall.Signal) {
-	_ = p.Cmd.Process.Signal(s) // it may have ended by itself
+	_ = syscall.Kill(-p.Cmd.Process.Pid, s) // it may have ended by itself
 	if s == syscall.SIGKILL || s == syscall.SIGTERM {
 		<-p.done
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,16 +23,20 @@ done`
 
 // originalHost is a whole host of the original: it hears the broadcast itself and answers for one service.
 const originalHost = `
-field() { printf '%s' "$1" | sed -n 's/.*"'"$2"'":"\{0,1\}\([^",}]*\).*/\1/p'; }
-while :; do
-	q=$(timeout 2 nc -lu -W 1 37030 | tr -d '\000')
-	case $q in '{'*) ;; *) continue ;; esac
-	mosquitto_pub -h "$(field "$q" replyto)" -t "$(field "$q" topic)" -m '{"function":"oldgpio","inputs":"/oldpi/oldgpio/set","outputs":"/oldpi/oldgpio","control":"/oldpi/oldgpio/control","hostname":"oldpi","ipaddr":"10.77.0.4","replyto":"'"$(field "$q" replyto)"'","topic":"'"$(field "$q" topic)"'","cmd":"status","id":'"$(field "$q" id)"'}'
-	echo answered "$q"
-done`
+use IO::Socket::INET;
+$| = 1;
+my $s = IO::Socket::INET->new(LocalPort => 37030, Proto => "udp", Broadcast => 1) or die $!;
+print "listening\n";
+while (defined $s->recv(my $q, 65536)) {
+	next unless $q =~ /^\{/;
+	my %f = $q =~ /"(\w+)":"?([^",}]*)/g;
+	system "mosquitto_pub", "-h", $f{replyto}, "-t", $f{topic}, "-m", qq({"function":"oldgpio","inputs":"/oldpi/oldgpio/set","outputs":"/oldpi/oldgpio",)
+		. qq("control":"/oldpi/oldgpio/control","hostname":"oldpi","ipaddr":"10.77.0.4","replyto":"$f{replyto}","topic":"$f{topic}","cmd":"status","id":$f{id}});
+	print "answered $q\n";
+}`
 
 func TestOriginalPrograms(t *testing.T) {
-	Need(t, "mosquitto", "mosquitto_pub", "mosquitto_sub", "nc", "bash")
+	Need(t, "mosquitto", "mosquitto_pub", "mosquitto_sub", "nc", "bash", "perl", "stdbuf")
 	l := NewLAN(t, 4)
 	pi := l.Boot(1, HostConfig{Name: "old1", Mosquitto: true})
 	eventually(t, []string{"old1 10.77.0.1: gpio online, hostsensor online"}, func() []string { return sweep(t, l, 3, 0).names() })
@@ -39,13 +44,12 @@ func TestOriginalPrograms(t *testing.T) {
 	t.Run("a request by netcat is answered on the mosquitto of replyto", func(t *testing.T) {
 		laptop := l.Mosquitto(2)
 		defer laptop.Stop()
-		sub := l.Start(2, false, "mosquitto_sub", "-d", "-t", "/stat/data", "-W", "60")
+		sub := l.Start(2, false, "stdbuf", "-oL", "mosquitto_sub", "-d", "-t", "/stat/data", "-W", "60")
 		sub.WaitLine("Subscribed", patience)
-		for _, replyto := range []string{"10.77.0.2", "10.77.0.2:1883", "mqtt://10.77.0.2", "a-name-that-resolves-to-nothing.invalid"} {
-			id := "12" + strings.Repeat("4", len(replyto))
-			question := `{"cmd":"status","replyto":"` + replyto + `","topic":"/stat/data","id":` + id[:min(len(id), 15)] + `,"colour":"green"}`
+		for i, replyto := range []string{"10.77.0.2", "10.77.0.2:1883", "mqtt://10.77.0.2", "a-name-that-resolves-to-nothing.invalid"} {
+			id := strconv.Itoa(1241 + i)
+			question := `{"cmd":"status","replyto":"` + replyto + `","topic":"/stat/data","id":` + id + `,"colour":"green"}`
 			l.Run(2, "bash", "-c", "printf %s '"+question+"' | nc -u -b -q 0 10.77.255.255 37030")
-			want := question[strings.Index(question, `"id":`)+5 : strings.Index(question, `,"colour"`)]
 			seen := map[string]map[string]any{}
 			eventually(t, []string{"gpio", "hostsensor"}, func() []string {
 				var got []string
@@ -53,7 +57,7 @@ func TestOriginalPrograms(t *testing.T) {
 					var r map[string]any
 					d := json.NewDecoder(strings.NewReader(line))
 					d.UseNumber()
-					if !strings.HasPrefix(line, "{") || d.Decode(&r) != nil || r["id"] != json.Number(want) {
+					if !strings.HasPrefix(line, "{") || d.Decode(&r) != nil || r["id"] != json.Number(id) {
 						continue
 					}
 					seen[r["function"].(string)] = r
@@ -79,8 +83,12 @@ func TestOriginalPrograms(t *testing.T) {
 	})
 
 	t.Run("no request makes a host connect to a third party", func(t *testing.T) {
-		victim := l.Start(3, false, "bash", "-c", "echo up; nc -v -l -k -p 1883 2>&1")
-		victim.WaitLine("up", patience)
+		victim := l.Start(3, false, "bash", "-c", "nc -n -v -l -k -p 1883 2>&1")
+		victim.WaitLine("Listening", patience)
+		// The trap works: a connection to it is seen.
+		l.Run(2, "bash", "-c", "nc -n -z 10.77.0.3 1883")
+		victim.WaitLine("onnection received", patience)
+		trapped := len(victim.Lines())
 		before := pi.Udpmon.Lines()
 		for _, q := range []string{
 			`{"cmd":"status","replyto":"10.77.0.3","topic":"/x","id":1}`,
@@ -98,7 +106,7 @@ func TestOriginalPrograms(t *testing.T) {
 		// A sweep that is answered afterwards shows that the requests before it have been handled.
 		sweep(t, l, 2, 0)
 		<-time.After(500 * time.Millisecond) // the time in which a wrong connection would come; there is no event for its absence
-		for _, line := range victim.Lines() {
+		for _, line := range victim.Lines()[trapped:] {
 			if strings.Contains(line, "onnection received") || strings.Contains(line, "Connection from") {
 				t.Errorf("the victim was connected to: %s\nudpmon had said %d lines, then %s", line, len(before), strings.Join(pi.Udpmon.Lines()[len(before):], "\n"))
 			}
@@ -121,8 +129,9 @@ func TestOriginalPrograms(t *testing.T) {
 	})
 
 	t.Run("sweep --via both finds a host of the original", func(t *testing.T) {
-		old := l.Start(4, false, "bash", "-c", originalHost)
+		old := l.Start(4, false, "perl", "-e", originalHost)
 		defer old.Kill()
+		old.WaitLine("listening", patience)
 		eventually(t, []string{"oldpi mqtt", "old1 mqtt udp"}, func() []string {
 			var got []string
 			for _, h := range sweep(t, l, 2, 0, "--via", "both", "--wait", "2s").Hosts {

@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,7 +56,8 @@ func TestUnits(t *testing.T) {
 	// The console wants a terminal (LAB.md): with /dev/null on it the kernel floods the log.
 	line := kernel + " rootfstype=hostfs rootflags=" + root + " rw mem=256M con=none ssl=none con0=fd:0,fd:1 quiet"
 	boot := exec.Command("script", "-qec", line, "/dev/null")
-	timer := time.AfterFunc(4*time.Minute, func() { _ = boot.Process.Kill() })
+	defer kill(root)
+	timer := time.AfterFunc(4*time.Minute, func() { kill(root) })
 	defer timer.Stop()
 	console, err := boot.CombinedOutput()
 	result, rerr := os.ReadFile(root + "/result")
@@ -64,5 +67,19 @@ func TestUnits(t *testing.T) {
 	}
 	if strings.Contains(string(result), "FAIL") {
 		t.Error("a step failed")
+	}
+}
+
+// kill ends the guest whose root is the folder: a kernel of several processes, in a session that script made.
+func kill(root string) {
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well-formed
+	for _, file := range all {
+		line, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(line), "rootflags="+root+"\x00") {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+		}
 	}
 }
