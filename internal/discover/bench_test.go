@@ -1,11 +1,15 @@
 package discover
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
-	"net"
+	"fmt"
 	"net/netip"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -58,18 +62,74 @@ func median(list []time.Duration) float64 {
 	return float64(list[len(list)/2])
 }
 
-// BenchmarkSweepOne sweeps one host over the loopback; first-reply-ns is the median time from the first request to the host's
-// being told of. BenchmarkEcho is its floor: a bare question and answer of the same sizes.
+// serveAs is set in the process that serve starts.
+const serveAs = "ROLLCALL_TEST_SERVE"
+
+// TestServe is the other side of the benchmarks, in a process of its own as on a network; alone it does nothing.
+func TestServe(t *testing.T) {
+	switch os.Getenv(serveAs) {
+	case "responder":
+		b := newBed(t, "127.0.0.1:0", nil)
+		b.r.sealedRate = newLimiter(pace{1e12, 1e12}, pace{1e12, 1e12})
+		b.r.Update(testHost(1, "pi", services(10, 8)...))
+		fmt.Println("ADDR", b.addr)
+		if err := b.r.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	case "echo":
+		conn, err := Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("ADDR", conn.LocalAddr())
+		for buf := make([]byte, 2048); ; {
+			_, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err == nil {
+				_, err = conn.WriteToUDPAddrPort(buf[:400], from)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// serve starts TestServe and returns its address.
+func serve(b *testing.B, kind string) string {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServe$", "-test.v")
+	cmd.Env = append(os.Environ(), serveAs+"="+kind)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = cmd.Process.Kill() // it serves until then
+		_ = cmd.Wait()
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if addr, ok := strings.CutPrefix(lines.Text(), "ADDR "); ok {
+			return addr
+		}
+	}
+	b.Fatal("server did not start")
+	return ""
+}
+
+// BenchmarkSweepOne sweeps a host that was idle; reply-ns is the median time from the first request to the reply.
+// BenchmarkEcho is its floor: a bare question and answer of the same sizes, from a new socket to a process that was idle.
 func BenchmarkSweepOne(b *testing.B) {
-	bd := benchBed(b)
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error)
-	go func() { done <- bd.r.Run(ctx) }()
+	to := []string{serve(b, "responder")}
+	pause := time.NewTicker(5 * time.Millisecond)
+	defer pause.Stop()
 	var after []time.Duration
 	for b.Loop() {
-		one, stop := context.WithCancel(ctx)
+		<-pause.C
+		ctx, stop := context.WithCancel(b.Context())
 		n := len(after)
-		_, err := Sweep(one, SweepConfig{To: []string{bd.addr.String()}, Sealed: true, Wait: time.Second}, func(a Answer) {
+		_, err := Sweep(ctx, SweepConfig{To: to, Sealed: true, Wait: time.Second}, func(a Answer) {
 			after = append(after, a.After)
 			stop()
 		})
@@ -78,49 +138,30 @@ func BenchmarkSweepOne(b *testing.B) {
 			b.Fatalf("Sweep() error = %v, %d answers", err, len(after)-n)
 		}
 	}
-	b.ReportMetric(median(after), "first-reply-ns")
-	cancel()
-	if err := <-done; err != nil {
-		b.Error(err)
-	}
+	b.ReportMetric(median(after), "reply-ns")
 }
 
 func BenchmarkEcho(b *testing.B) {
-	server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, 2048)
-		for {
-			_, from, err := server.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				return
-			}
-			if _, err := server.WriteToUDPAddrPort(buf[:400], from); err != nil {
-				return
-			}
-		}
-	}()
-	client, err := net.DialUDP("udp4", nil, server.LocalAddr().(*net.UDPAddr))
-	if err != nil {
-		b.Fatal(err)
-	}
+	to := netip.MustParseAddrPort(serve(b, "echo"))
+	pause := time.NewTicker(5 * time.Millisecond)
+	defer pause.Stop()
 	raw, buf := make([]byte, MinRequest), make([]byte, 2048)
 	var after []time.Duration
 	for b.Loop() {
-		start := time.Now()
-		if _, err := client.Write(raw); err != nil {
+		<-pause.C
+		conn, err := listenFor(to.Addr())
+		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := client.Read(buf); err != nil {
+		start := time.Now()
+		if _, err := conn.WriteToUDPAddrPort(raw, to); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := conn.Read(buf); err != nil {
 			b.Fatal(err)
 		}
 		after = append(after, time.Since(start))
+		_ = conn.Close()
 	}
-	b.ReportMetric(median(after), "first-reply-ns")
-	_, _ = client.Close(), server.Close()
-	<-done
+	b.ReportMetric(median(after), "reply-ns")
 }

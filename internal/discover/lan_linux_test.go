@@ -69,6 +69,7 @@ func lan(t *testing.T) {
 	for i := byte(1); i <= 3; i++ {
 		beds = append(beds, lanHost(t, home, i, port))
 	}
+	self := startBed(t, fmt.Sprintf("0.0.0.0:%d", port), testHost(9, "laptop"), nil)
 	// An interface that is down, and one that is left out.
 	ip(t, "link add down0 type bridge")
 	ip(t, "addr add 10.79.0.1/24 brd + dev down0")
@@ -81,9 +82,16 @@ func lan(t *testing.T) {
 		return gather(t, c)
 	}
 	got, stats := sweep(SweepConfig{})
-	if len(got) != 3 || stats.Wrong != 0 {
-		t.Fatalf("Sweep() found %d hosts, %+v, want 3", len(got), stats)
+	if len(got) != 4 || stats.Wrong != 0 {
+		t.Fatalf("Sweep() found %d hosts, %+v, want 4", len(got), stats)
 	}
+	if me := got[3]; me.Host.Hostname != "laptop" || len(me.Host.Brokers) != 1 || me.From.Addr() != netip.MustParseAddr("10.77.0.1") {
+		t.Errorf("last answer = %+v, want this machine's own, with its broker on loopback", me)
+	}
+	if p := self.next(); !p.own {
+		t.Errorf("published %+v, want one of our own", p)
+	}
+	got = got[:3]
 	for i, a := range got {
 		want := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, 0, byte(i) + 11}), port)
 		if a.From != want || a.Interface != "lan0" || len(a.Host.MAC) != 6 {
@@ -112,8 +120,8 @@ func lan(t *testing.T) {
 		t.Errorf("sweep by unicast found %d hosts, want 2", len(got))
 	}
 	got, _ = sweep(SweepConfig{To: []string{"10.77.0.255"}})
-	if len(got) != 3 {
-		t.Errorf("sweep to the broadcast address found %d hosts, want 3", len(got))
+	if len(got) != 4 {
+		t.Errorf("sweep to the broadcast address found %d hosts, want 4", len(got))
 	}
 	benchLAN(t, beds)
 }
@@ -123,8 +131,8 @@ func benchLAN(t *testing.T, beds []*bed) {
 	var after []time.Duration
 	for range 5 {
 		got, _ := gather(t, SweepConfig{Sealed: true, Port: Port, Wait: 400 * time.Millisecond, Interfaces: []string{"lan0"}})
-		if len(got) != len(beds) {
-			t.Errorf("found %d hosts, want %d", len(got), len(beds))
+		if len(got) != len(beds)+1 {
+			t.Errorf("found %d hosts, want %d", len(got), len(beds)+1)
 			return
 		}
 		last := got[0].After
@@ -134,7 +142,7 @@ func benchLAN(t *testing.T, beds []*bed) {
 		after = append(after, last)
 	}
 	slices.Sort(after)
-	t.Logf("last of %d hosts after %v (median of 5 sweeps)", len(beds), after[2])
+	t.Logf("last of %d hosts after %v (median of 5 sweeps)", len(beds)+1, after[2])
 }
 
 // lanHost runs host i in a network namespace of its own, at 10.77.0.10+i. Only its sockets live there: the thread that made

@@ -1,9 +1,11 @@
 package discover
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,6 +50,11 @@ func encodePages(h Host, edition uint16) (*pages, error) {
 		p.data = append(p.data, raw)
 	}
 	return p, err
+}
+
+// same reports whether the pages are those of old, which may be nil.
+func (p *pages) same(old *pages) bool {
+	return old != nil && slices.EqualFunc(p.data, old.data, bytes.Equal)
 }
 
 // split spreads services over pages, of which the first has room for so many bytes and the others for rest.

@@ -96,6 +96,29 @@ func TestEncodePagesLeavesOutWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestEditionChangesWithThePages(t *testing.T) {
+	t.Parallel()
+	r := newBed(t, "127.0.0.1:0", nil).r
+	edition := func() uint16 {
+		reply, err := ParseReply(r.said.Load().data[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.Edition
+	}
+	h := testHost(1, "pi", services(60, 8)...)
+	r.Update(h)
+	first := edition()
+	h.Started = time.Now()
+	if r.Update(h); edition() != first || !r.said.Load().started.Equal(h.Started) {
+		t.Errorf("edition = %d after a change that is on no page, want %d", edition(), first)
+	}
+	h.Services[59].Status = reports.Offline
+	if r.Update(h); edition() != first+1 {
+		t.Errorf("edition = %d after a change, want %d", edition(), first+1)
+	}
+}
+
 func TestLoopbackURL(t *testing.T) {
 	t.Parallel()
 	for u, want := range map[string]bool{"tcp://127.0.0.1:1883": true, "tcp://127.9.9.9:1": true, "mqtt://localhost": true, "ws://LOCALHOST.:9001": true,

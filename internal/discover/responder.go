@@ -176,8 +176,11 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 func (r *Responder) Update(h Host) {
 	r.update.Lock()
 	defer r.update.Unlock()
-	r.edition++
 	p, err := encodePages(h, r.edition)
+	if p != nil && !p.same(r.said.Load()) {
+		r.edition++ // a sweep that has some of the pages begins again
+		p, err = encodePages(h, r.edition)
+	}
 	if err != nil {
 		r.c.Log.Error("host can't say all of itself", "host", h.Hostname, "err", err)
 	}
@@ -186,8 +189,11 @@ func (r *Responder) Update(h Host) {
 	}
 }
 
-// Reload replaces interfaces, legacy, open and guard, after a change of the configuration.
+// Reload replaces interfaces, legacy, open and guard, after a change of the configuration. A nil guard leaves the present one.
 func (r *Responder) Reload(interfaces []string, legacy, open bool, g *Guard) {
+	if g == nil {
+		g = r.settings.Load().guard
+	}
 	r.settings.Store(&settings{interfaces, legacy, open, g})
 }
 

@@ -2,13 +2,11 @@ package discover
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -158,8 +156,6 @@ func (s *sweep) run(ctx context.Context) error {
 	for _, w := range s.ways {
 		s.readers.Go(func() { w.read(readers, s.in) })
 	}
-	s.start = time.Now()
-	s.news, s.retry = s.start, s.start.Add(pageRetry)
 	if err := s.ask(); err != nil {
 		return err
 	}
@@ -221,64 +217,6 @@ func (s *sweep) next(end time.Time) time.Time {
 		end = s.retry
 	}
 	return end
-}
-
-// ask sends one copy of the request to every target. It is an error if none could be sent.
-func (s *sweep) ask() error {
-	s.seq++
-	var last error
-	sent := s.stats.Sent
-	for _, w := range s.ways {
-		if err := s.askOn(w); err != nil {
-			last = fmt.Errorf("ask from %v on %s: %w", w.local, w.iface.Name, err)
-			s.warn(last.Error())
-		}
-	}
-	if s.stats.Sent == sent {
-		return fmt.Errorf("no request could be sent: %w", last)
-	}
-	return nil
-}
-
-func (s *sweep) askOn(w *way) error {
-	var forms [][]byte
-	if s.c.Sealed {
-		b, err := s.request(w, 0)
-		if err != nil {
-			return err
-		}
-		forms = append(forms, b)
-	}
-	if s.c.Legacy {
-		b, err := json.Marshal(reports.Request{Cmd: "status", ReplyTo: s.c.ReplyTo(w.local), Topic: s.c.Topic,
-			ID: reports.ID(strconv.FormatUint(s.c.ID, 10))})
-		if err != nil {
-			return err
-		}
-		forms = append(forms, b)
-	}
-	var errs []error
-	for _, to := range w.targets {
-		for _, b := range forms {
-			if err := w.send(b, to); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			s.stats.Sent++
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// request returns the request for a page in the sealed form, with the present sequence number.
-func (s *sweep) request(w *way, page uint8) ([]byte, error) {
-	q := Request{Sweep: s.c.ID, Time: time.Now(), Requester: w.local, PrefixLen: uint8(w.bits), Copies: 1, Seq: s.seq, Page: page,
-		BrokerPort: s.c.BrokerPort}
-	copy(q.MAC[:], w.iface.MAC)
-	if s.c.BrokerPort != 0 {
-		q.Topic = s.c.Topic
-	}
-	return q.Marshal()
 }
 
 // warn keeps a warning, once.
