@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,10 +95,11 @@ func TestBatchSamplerReadsWhatIsDueTogether(t *testing.T) {
 func TestFailingPointBacksOffAndRecovers(t *testing.T) {
 	t.Parallel()
 	a := newFake()
-	broken, samples := true, 0
+	var fixed atomic.Bool
+	var samples atomic.Int64
 	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
 		if path == "room/temp" {
-			if samples++; broken {
+			if samples.Add(1); !fixed.Load() {
 				return reports.Reading{}, errors.New("bus is wedged")
 			}
 		}
@@ -109,20 +111,20 @@ func TestFailingPointBacksOffAndRecovers(t *testing.T) {
 		b.wantState("status", "online")
 		b.wantState("relay", "OFF")
 		b.after(10 * time.Minute)
-		if samples > 20 {
-			t.Errorf("%d samples of a failing point in 10 minutes, want a back-off", samples)
+		if n := samples.Load(); n > 20 {
+			t.Errorf("%d samples of a failing point in 10 minutes, want a back-off", n)
 		}
 		if got := b.state("/h/s/error"); !strings.Contains(got, "stale") || !strings.Contains(got, "wedged") {
 			t.Errorf("error = %q, want stale and why", got)
 		}
-		broken = false
+		fixed.Store(true)
 		b.after(61 * time.Second)
 		b.wantState("error", "")
 		b.wantState("room/temp", "20")
-		samples = 0
+		samples.Store(0)
 		b.after(10 * time.Second)
-		if samples < 9 {
-			t.Errorf("%d samples in 10 s after the recovery, want the old interval", samples)
+		if n := samples.Load(); n < 9 {
+			t.Errorf("%d samples in 10 s after the recovery, want the old interval", n)
 		}
 	})
 }
@@ -130,15 +132,15 @@ func TestFailingPointBacksOffAndRecovers(t *testing.T) {
 func TestStaleStateIsEmptied(t *testing.T) {
 	t.Parallel()
 	a := newFake()
-	silent := false
+	var silent atomic.Bool
 	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
-		if silent && path == "room/temp" {
+		if silent.Load() && path == "room/temp" {
 			return reports.Reading{Path: path, Value: 20.0, Stale: true}, nil
 		}
 		return a.read(path)
 	}
 	inBubble(t, nil, same(a), func(b *bench) {
-		silent = true
+		silent.Store(true)
 		b.after(12 * time.Second)
 		b.wantState("room/temp", "")
 		b.wantState("error", "room/temp is stale, there was no value for 10s")
@@ -147,7 +149,7 @@ func TestStaleStateIsEmptied(t *testing.T) {
 		if data, _ := r[0].Data.(map[string]any); data["stale"] != true {
 			t.Errorf("get of a stale point = %v, want stale", r[0].Data)
 		}
-		silent = false
+		silent.Store(false)
 		b.after(3 * time.Second)
 		b.wantState("room/temp", "20")
 		b.wantState("error", "")
@@ -170,9 +172,9 @@ func TestNonFiniteIsADeviceError(t *testing.T) {
 
 func TestConstructorThatFails(t *testing.T) {
 	t.Parallel()
-	tries := 0
+	var tries atomic.Int64
 	inBubble(t, nil, func() (Agent, error) {
-		switch tries++; tries {
+		switch tries.Add(1) {
 		case 1:
 			return nil, errors.New("chip is missing")
 		case 2:
@@ -195,19 +197,19 @@ func TestConstructorThatFails(t *testing.T) {
 		b.after(10 * time.Second)
 		b.wantState("status", "online")
 		b.wantState("error", "")
-		if tries != 4 {
-			t.Errorf("%d attempts, want 4", tries)
+		if n := tries.Load(); n != 4 {
+			t.Errorf("%d attempts, want 4", n)
 		}
 	})
 }
 
 func TestConstructorIsRetriedWithBackoff(t *testing.T) {
 	t.Parallel()
-	tries := 0
-	inBubble(t, nil, func() (Agent, error) { tries++; return nil, errors.New("no") }, func(b *bench) {
+	var tries atomic.Int64
+	inBubble(t, nil, func() (Agent, error) { tries.Add(1); return nil, errors.New("no") }, func(b *bench) {
 		b.after(time.Hour)
-		if tries < 60 || tries > 75 {
-			t.Errorf("%d attempts in an hour, want one a minute and a few at first", tries)
+		if n := tries.Load(); n < 60 || n > 75 {
+			t.Errorf("%d attempts in an hour, want one a minute and a few at first", n)
 		}
 	})
 }
@@ -259,13 +261,14 @@ func TestPanicRebuildsTheAgent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			made := []*fakeAgent{}
+			bad := newFake()
+			boom(bad)
+			var made atomic.Int64
 			inBubble(t, nil, func() (Agent, error) {
-				a := newFake()
-				if made = append(made, a); len(made) == 1 {
-					boom(a)
+				if made.Add(1) == 1 {
+					return bad, nil
 				}
-				return a, nil
+				return newFake(), nil
 			}, func(b *bench) {
 				b.do("set/relay", "ON")
 				b.do("setup", "x: 1")
@@ -276,16 +279,16 @@ func TestPanicRebuildsTheAgent(t *testing.T) {
 				if n := len(b.results(t)); n != 2 {
 					t.Errorf("%d results for two commands", n)
 				}
-				if made[0].closed != 1 {
-					t.Errorf("closed %d times, want once", made[0].closed)
+				if bad.closed != 1 {
+					t.Errorf("closed %d times, want once", bad.closed)
 				}
 				b.after(1100 * time.Millisecond)
 				b.wantState("status", "online")
 				b.wantState("error", "")
 				b.do("set/relay", "ON")
 				b.wantCodes("")
-				if len(made) != 2 {
-					t.Errorf("%d agents were made, want 2", len(made))
+				if n := made.Load(); n != 2 {
+					t.Errorf("%d agents were made, want 2", n)
 				}
 			})
 		})
@@ -358,20 +361,20 @@ func TestStopWithAnAgentThatDoesNotReturn(t *testing.T) {
 func TestSampleTimeoutIsEightyPercentOfTheInterval(t *testing.T) {
 	t.Parallel()
 	a := newFake()
-	var took time.Duration
+	var took atomic.Int64
 	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
 		if path != "room/temp" {
 			return a.read(path)
 		}
 		start := time.Now()
 		<-ctx.Done()
-		took = time.Since(start)
+		took.Store(int64(time.Since(start)))
 		return reports.Reading{}, ctx.Err()
 	}
 	inBubble(t, nil, same(a), func(b *bench) {
 		b.after(3 * time.Second)
-		if took != 800*time.Millisecond {
-			t.Errorf("the sample had %v, want 800ms", took)
+		if got := time.Duration(took.Load()); got != 800*time.Millisecond {
+			t.Errorf("the sample had %v, want 800ms", got)
 		}
 		if got := b.state("/h/s/error"); !strings.Contains(got, "did not answer in time") {
 			t.Errorf("error = %q", got)
@@ -385,11 +388,11 @@ func TestSampleTimeoutIsEightyPercentOfTheInterval(t *testing.T) {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	a := newFake()
-	made := 0
+	var made atomic.Int64
 	inBubble(t, map[string]config.Filter{"level": {MinInterval: ptr(10 * time.Second)}},
 		func() (Agent, error) {
-			if made++; made > 1 {
-				a = newFake()
+			if made.Add(1) > 1 {
+				return newFake(), nil
 			}
 			return a, nil
 		}, func(b *bench) {
@@ -415,15 +418,16 @@ func TestEvents(t *testing.T) {
 			b.after(11 * time.Second)
 			b.wantState("level", "7")
 
-			close(a.events)
-			a.closed++ // the fake's Close must not close it again
+			if err := a.Close(); err != nil { // behind the runner's back
+				t.Error(err)
+			}
 			synctest.Wait()
 			b.wantState("status", "offline")
 			b.wantState("error", "the agent has stopped giving events (and 1 more)")
 			b.after(2 * time.Second)
 			b.wantState("status", "online")
-			if made != 2 {
-				t.Errorf("%d agents were made, want 2", made)
+			if n := made.Load(); n != 2 {
+				t.Errorf("%d agents were made, want 2", n)
 			}
 		})
 }
@@ -489,10 +493,10 @@ func TestGhostsAreEmptied(t *testing.T) {
 func TestCommandsGoBeforeSamplesButNotForEver(t *testing.T) {
 	t.Parallel()
 	a := newFake()
-	polls := 0
+	var polls atomic.Int64
 	a.onSample = func(ctx context.Context, path string) (reports.Reading, error) {
 		if path == "room/temp" {
-			polls++
+			polls.Add(1)
 		}
 		return a.read(path)
 	}
@@ -502,7 +506,7 @@ func TestCommandsGoBeforeSamplesButNotForEver(t *testing.T) {
 		return reports.Reading{Value: c.Value}, nil
 	}
 	inBubble(t, nil, same(a), func(b *bench) {
-		polls = 0
+		polls.Store(0)
 		for range inboxSize + 10 {
 			b.do("set/relay", "ON")
 		}
@@ -510,8 +514,8 @@ func TestCommandsGoBeforeSamplesButNotForEver(t *testing.T) {
 			t.Errorf("%d commands beyond the queue were refused, want 9: %+v", len(results), results)
 		}
 		b.after(30 * time.Second)
-		if polls < 10 {
-			t.Errorf("%d polls in 30 s beside a full queue of commands", polls)
+		if n := polls.Load(); n < 10 {
+			t.Errorf("%d polls in 30 s beside a full queue of commands", n)
 		}
 		b.after(30 * time.Second)
 		if n := len(b.results(t)); n != inboxSize+1 {
