@@ -228,8 +228,8 @@ func TestSweepThroughGarbage(t *testing.T) {
 	start := time.Now()
 	wg.Go(func() { sent = flood(ctx, t, b.addr, 50_000) })
 	b.await(malformed, 5000)
-	for range 5 {
-		got, stats := gather(t, SweepConfig{To: []string{b.addr.String()}, Sealed: true, Wait: time.Second})
+	for range 3 {
+		got, stats := gather(t, SweepConfig{To: []string{b.addr.String()}, Sealed: true, Wait: 600 * time.Millisecond})
 		if len(got) != 1 {
 			t.Errorf("sweep found %d hosts, want 1: %+v; outcomes: %v", len(got), stats, nonzero(b.r.Stats()))
 		}

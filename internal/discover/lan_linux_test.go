@@ -78,7 +78,7 @@ func lan(t *testing.T) {
 	ip(t, "link set docker0 up")
 
 	sweep := func(c SweepConfig) ([]Answer, SweepStats) {
-		c.Sealed, c.Port, c.Wait = true, port, time.Second
+		c.Sealed, c.Port, c.Wait = true, port, 600*time.Millisecond
 		return gather(t, c)
 	}
 	got, stats := sweep(SweepConfig{})
@@ -130,7 +130,7 @@ func lan(t *testing.T) {
 func benchLAN(t *testing.T, beds []*bed) {
 	var after []time.Duration
 	for range 5 {
-		got, _ := gather(t, SweepConfig{Sealed: true, Port: Port, Wait: 400 * time.Millisecond, Interfaces: []string{"lan0"}})
+		got, _ := gather(t, SweepConfig{Sealed: true, Port: Port, Wait: 200 * time.Millisecond, Interfaces: []string{"lan0"}})
 		if len(got) != len(beds)+1 {
 			t.Errorf("found %d hosts, want %d", len(got), len(beds)+1)
 			return

@@ -131,8 +131,10 @@ func TestIPAddrIsTheOneAsked(t *testing.T) {
 
 func TestOneIDIsPublishedOnce(t *testing.T) {
 	t.Parallel()
-	b := startBed(t, "127.0.0.1:0", testHost(1, "pi"), nil)
+	b := newBed(t, "127.0.0.1:0", nil)
 	b.r.jsonRate = newLimiter(pace{1e6, 1e6}, pace{1e6, 1e6})
+	b.r.Update(testHost(1, "pi"))
+	b.start()
 	const times = 1000
 	for _, form := range []string{
 		`{"cmd":"status","replyto":"127.0.0.1","topic":"/t","id":1241}`,
