@@ -22,7 +22,8 @@ type Agent interface {
 
 // Sampler is an agent with points that can be read.
 type Sampler interface {
-	// Sample reads the point. It returns when ctx ends. Time may be zero: the runner fills it in.
+	// Sample reads the point. It returns when ctx ends. Time may be zero: the runner fills it in. A reading marked Stale, which
+	// may have no Value, answers a get but is not published, and does not keep the point from going stale.
 	Sample(ctx context.Context, path string) (reports.Reading, error)
 }
 
@@ -42,7 +43,8 @@ type Actuator interface {
 
 // Notifier is an agent whose points change by themselves.
 type Notifier interface {
-	// Events returns the channel of readings, always the same one; it is closed by Close.
+	// Events returns the channel of readings, always the same one; it is closed by Close, and if it is closed before, the
+	// runner makes the agent anew. Time says when it happened: a sample that was read before is not published after it.
 	Events() <-chan reports.Reading
 }
 

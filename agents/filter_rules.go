@@ -85,11 +85,17 @@ func take[T any](to, from *T) {
 	}
 }
 
+// matches reports whether a key of "points" means the path.
+func matches(pattern, p string) bool {
+	ok, err := path.Match(pattern, p)
+	return pattern == p || (err == nil && ok)
+}
+
 // matching returns the keys of filters that match the path, the most specific last.
 func matching(p string, filters map[string]config.Filter) []string {
 	var keys []string
 	for k := range filters {
-		if ok, err := path.Match(k, p); k == p || (err == nil && ok) {
+		if matches(k, p) {
 			keys = append(keys, k)
 		}
 	}

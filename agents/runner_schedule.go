@@ -45,13 +45,6 @@ func (s *schedule) set(path string, every time.Duration, now time.Time) {
 	s.points[path] = &polled{every: every, due: now}
 }
 
-// soon brings all points due now.
-func (s *schedule) soon(now time.Time) {
-	for _, p := range s.points {
-		p.due = now
-	}
-}
-
 // due returns what is to be sampled now and reckons when it will be again.
 func (s *schedule) due(now time.Time) []batch {
 	var out []batch

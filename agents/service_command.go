@@ -29,8 +29,18 @@ func (s *service) ask(in intake) (*asked, error) {
 		err = reports.Errorf(reports.CodeRetained, "a retained message is no command: publish it without the retain flag")
 	case in.bad:
 		err = reports.Errorf(reports.CodeBadTopic, "the topic is no command topic")
+	case err == nil && s.ownTopic(c.Reply):
+		err = reports.Errorf(reports.CodeBadTopic, "reply topic %q is below the host's own", c.Reply)
+		c.Reply = ""
 	}
 	return &asked{Command: c, s: s}, err
+}
+
+// ownTopic reports whether a topic is below the host's name, where states, statuses and descriptions stand. A stranger who may
+// command but not publish there must not have it done by us.
+func (s *service) ownTopic(topic string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(topic, "/"), "/")
+	return first == s.host
 }
 
 // done answers that the command was carried out.
@@ -226,23 +236,7 @@ func (s *service) set(a *asked) {
 	if !s.ready && !s.free(a) {
 		return
 	}
-	p, ok := s.described.Load().Point(a.Path)
-	if !ok {
-		a.failed(s.unknown(a.Path))
-		return
-	}
-	if !p.Access.Has(reports.Set) {
-		a.failed(reports.Errorf(reports.CodeReadOnly, "%s can't be set", a.Path))
-		return
-	}
-	for _, key := range slices.Sorted(maps.Keys(a.Args)) {
-		if !slices.Contains(p.Args, key) {
-			known := strings.Join(append([]string{"value", "id", "reply"}, p.Args...), ", ")
-			a.failed(reports.Errorf(reports.CodeBadPayload, "unknown key %.40q; known are %s", key, known))
-			return
-		}
-	}
-	value, err := p.ParseValue(a.Value)
+	value, err := s.checkSet(a)
 	if err != nil {
 		a.failed(err)
 		return
@@ -251,12 +245,12 @@ func (s *service) set(a *asked) {
 		return
 	}
 	actuator, ok := s.inst.agent.(Actuator)
-	f := s.filters[a.Path]
-	if !ok || f == nil {
+	if !ok {
 		a.failed(reports.Errorf(reports.CodeUnsupported, "the service takes no set"))
 		return
 	}
-	inst, last, known := s.inst, f.last.Value, !f.stale
+	inst, f := s.inst, s.filters[a.Path]
+	last, known := f.last.Value, !f.stale
 	s.apply(a, func(ctx context.Context) (reports.Reading, error) {
 		c := a.Command
 		if value == reports.Toggle {
@@ -273,6 +267,24 @@ func (s *service) set(a *asked) {
 		}
 		return r, err
 	})
+}
+
+// checkSet returns the value that a set asks for, in the type of its point, or why it can't be.
+func (s *service) checkSet(a *asked) (any, error) {
+	f := s.filters[a.Path]
+	if f == nil {
+		return nil, s.unknown(a.Path)
+	}
+	if !f.point.Access.Has(reports.Set) {
+		return nil, reports.Errorf(reports.CodeReadOnly, "%s can't be set", a.Path)
+	}
+	for _, key := range slices.Sorted(maps.Keys(a.Args)) {
+		if !slices.Contains(f.point.Args, key) {
+			known := strings.Join(append([]string{"value", "id", "reply"}, f.point.Args...), ", ")
+			return nil, reports.Errorf(reports.CodeBadPayload, "unknown key %.40q; known are %s", key, known)
+		}
+	}
+	return f.point.ParseValue(a.Value)
 }
 
 // present returns the value of a bool point, for TOGGLE: read afresh where it can be.

@@ -43,6 +43,7 @@ func TestCommandCodes(t *testing.T) {
 		{"broken JSON is a bare value", "set/level", `{"value":`, reports.CodeWrongType, "", "level", "1"},
 		{"a bad reply topic", "set/level", `{"value":2,"reply":"a/#"}`, reports.CodeBadTopic, "", "level", "1"},
 		{"a reply that commands", "set/level", `{"value":2,"reply":"/h/s/set/relay"}`, reports.CodeBadTopic, "", "level", "1"},
+		{"a reply among the host's own topics", "set/level", `{"value":2,"reply":"/h/other/temp"}`, reports.CodeBadTopic, "", "level", "1"},
 		{"get a point", "get/level", "", "", "", "level", "1"},
 		{"get a branch", "get/room", `{"id":1}`, "", "", "level", "1"},
 		{"get all", "get", "", "", "", "level", "1"},

@@ -133,6 +133,7 @@ func (s *service) describe(desc reports.Service) error {
 		return fmt.Errorf("describe: %w", err)
 	}
 	s.filters, s.schedule, s.batches = filters, sched, nil
+	s.warnUnused(desc)
 	s.emptyGone()
 	if n, ok := s.inst.agent.(Notifier); ok {
 		s.events = n.Events()
@@ -146,6 +147,15 @@ func (s *service) describe(desc reports.Service) error {
 
 // maxMessage is how long a message to the broker may be: the broker of the host cuts at 128 KiB.
 const maxMessage = 120 * 1024
+
+// warnUnused says which keys of "points" in the configuration match no point: a slip, or a point that is not there now.
+func (s *service) warnUnused(desc reports.Service) {
+	for pattern := range s.entry.points {
+		if !slices.ContainsFunc(desc.Points, func(p reports.Point) bool { return matches(pattern, p.Path) }) {
+			s.log.Warn("points in the configuration match no point", "pattern", pattern)
+		}
+	}
+}
 
 // keepDescription publishes the description and remembers it.
 func (s *service) keepDescription(desc reports.Service) error {

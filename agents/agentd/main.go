@@ -86,15 +86,7 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, factories
 	cmd.Flags().StringVar(&d.path, "config", "", "configuration file; without it the defaults hold")
 	cmd.Flags().StringSliceVar(&d.only, "only", nil, "run only the agent of this name; may be given more than once")
 	cmd.Flags().BoolVar(&d.check, "check", false, "check the configuration and exit")
-	cmd.AddCommand(&cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(stdout, "agentd %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
-			return err
-		},
-	})
+	cmd.AddCommand(newVersion(stdout))
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -107,6 +99,19 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, factories
 		return exitFailed
 	}
 	return exitUsage
+}
+
+// newVersion makes the command that prints the version.
+func newVersion(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(stdout, "agentd %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			return err
+		},
+	}
 }
 
 // load reads the configuration.
