@@ -1,3 +1,0 @@
-package stub
-
-const TODO = "stub"
