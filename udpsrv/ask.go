@@ -78,10 +78,8 @@ func splitTo(s string) (host, port string) {
 			return "", ""
 		}
 	}
-	for label := range strings.SplitSeq(host, ".") {
-		if _, err := netip.ParseAddr(host); err != nil && reports.ValidName(label) != nil {
-			return "", ""
-		}
+	if !validHost(host) {
+		return "", ""
 	}
 	return host, port
 }

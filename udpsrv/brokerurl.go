@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"rollcall/internal/bus"
+	"rollcall/reports"
 )
 
 // brokerURL is a broker's address taken apart.
@@ -30,11 +31,14 @@ const (
 // parseBroker reads a URL of a broker, or host[:port] alone. The error never repeats the URL, which may hold a password.
 func parseBroker(s string) (brokerURL, error) {
 	var b brokerURL
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Is6() {
+		s = "[" + s + "]"
+	}
 	if !strings.Contains(s, "://") {
 		s = "mqtt://" + s
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || !validHost(u.Hostname()) || strings.Contains(u.Hostname(), "%") || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return b, errors.New("not a URL like mqtt://host:1883")
 	}
 	b.Host, b.Port = u.Hostname(), portMQTT
@@ -57,6 +61,19 @@ func parseBroker(s string) (brokerURL, error) {
 		b.Password, _ = u.User.Password()
 	}
 	return b, nil
+}
+
+// validHost reports whether s is an address or can be a name.
+func validHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if reports.ValidName(label) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // String returns the URL without user and password.

@@ -84,6 +84,7 @@ func TestParseBroker(t *testing.T) {
 		{in: "tcp://10.0.0.2:1883/", url: "tcp://10.0.0.2:1883", replyTo: "10.0.0.2"},
 		{in: "mqtts://broker.lan", url: "ssl://broker.lan:8883", replyTo: "mqtts://broker.lan:8883"},
 		{in: "tcp://[2001:db8::1]", url: "tcp://[2001:db8::1]:1883", replyTo: "[2001:db8::1]:1883"},
+		{in: "2001:db8::1", url: "tcp://[2001:db8::1]:1883", replyTo: "[2001:db8::1]:1883"},
 		{in: "mqtt://me:p%40ss@h:1", url: "tcp://h:1", replyTo: "h:1", user: "me", password: "p@ss"},
 	}
 	for _, c := range good {
@@ -104,7 +105,8 @@ func TestParseBroker(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "mqtt://", "http://h", "mqtt://h:0", "mqtt://h:99999", "mqtt://h/path", "mqtt://h?x=1",
-		"mqtt://h#f", "mqtt://user:secret@h:port", "mqtt://user:secret@[", "://h"} {
+		"mqtt://h#f", "mqtt://user:secret@h:port", "mqtt://user:secret@[", "://h", "::1:x",
+		"mqtt://a b", "mqtt://a..b", "mqtt://[fe80::1%25eth0]"} {
 		_, err := parseBroker(bad)
 		if err == nil {
 			t.Errorf("parseBroker(%q) took it", bad)
@@ -115,7 +117,7 @@ func TestParseBroker(t *testing.T) {
 }
 
 func FuzzParseBroker(f *testing.F) {
-	for _, s := range []string{"mqtt://u:p@h:1", "h", "[::1]:1", "ssl://h/", "tcp://%zz"} {
+	for _, s := range []string{"mqtt://u:p@h:1", "h", "[::1]:1", "ssl://h/", "tcp://%zz", "::1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -14,6 +14,9 @@ import (
 // missesUntilLost is how many sweeps in a row a host or service may miss before it counts as lost.
 const missesUntilLost = 3
 
+// maxWarnings bounds the different warnings of one watch.
+const maxWarnings = 100
+
 // event is a change that watch saw.
 type event struct {
 	Event string        `json:"event"` // join, change or loss
@@ -137,25 +140,35 @@ func marked(mark string, services []reports.FoundService) []markedRow {
 
 // watchAll sweeps until ctx ends and prints what changes.
 func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
-	known, scope := a.openCache(), s.scope()
 	t := table{w: a.out, marks: true}
 	var w watcher
 	var expect []discover.ID
-	found := false
+	first, found, warned := true, false, map[string]bool{} // each warning once
 	for ctx.Err() == nil {
 		rd, err := s.ask(ctx, a, c, expect, nil)
 		if err != nil {
 			a.errorf("%s", clean(err.Error())) // the network may come back
 		}
+		for _, text := range rd.stats.Warnings {
+			if !warned[text] && len(warned) < maxWarnings {
+				warned[text] = true
+				a.warnf("%s", text)
+			}
+		}
 		if err == nil && rd.whole {
 			found = found || len(rd.hosts) > 0
-			for _, e := range w.update(rd.sorted()) {
+			events := w.update(rd.sorted())
+			for _, e := range events {
 				if err := e.print(a, &t, s.json); err != nil {
 					return err
 				}
 			}
+			known, scope := a.openCache(), s.scope() // other commands write it too
 			known.learn(rd, scope)
-			a.save(known)
+			if len(events) > 0 || first {
+				a.save(known)
+				first = false
+			}
 			expect = known.expect(scope)
 			tellHeard(ctx, a, rd.hosts)
 		}
