@@ -14,9 +14,7 @@ go test -count=1 ./internal/layers
 step cross builds
 lab/cross.sh "-s -w" >/dev/null
 step go.mod is tidy
-cp go.mod go.sum "${TMPDIR:-/tmp}/"
-go mod tidy
-for f in go.mod go.sum; do cmp "$f" "${TMPDIR:-/tmp}/$f"; done
+go mod tidy -diff
 step shell scripts parse
 for f in .ci/run lab/*.sh lab/uml/*.sh systemd/*.sh; do bash -n "$f"; done
 if command -v systemd-analyze >/dev/null; then
