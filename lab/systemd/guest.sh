@@ -66,11 +66,11 @@ until_is 'with its set-up' 'udpsrv get pizero2/gpio/output/pump --broker tcp://1
 systemctl kill -s ABRT agent@gpio
 until_is 'and after a crash, whose status would be 2' 'systemctl is-active agent@gpio; systemctl show -P NRestarts agent@gpio' "$(printf 'active\n2')"
 systemctl kill -s STOP udpmon
-until_is 'a hanging udpmon is restarted by the watchdog' 'systemctl show -P NRestarts udpmon' 2
+until_is 'a hanging udpmon is restarted by the watchdog' 'systemctl is-active udpmon; systemctl show -P NRestarts udpmon' "$(printf 'active\n2')"
 cp /etc/rollcall/rollcall.yaml /tmp/good.yaml
 echo 'brokr: {}' >>/etc/rollcall/rollcall.yaml
 systemctl reload udpmon
-until_is 'a bad file is refused on reload, with its line' 'journalctl -u udpmon -o cat --no-pager | grep -c "rollcall.yaml:6: unknown key"' 1
+until_is 'a bad file is refused on reload, with its line' 'journalctl -u udpmon -o cat --no-pager | grep -c "rollcall.yaml:6: brokr: unknown key"' 1
 is 'and the old one stays in force' "$(systemctl is-active udpmon)" active
 systemctl restart udpmon
 until_is 'a start with it fails for good' 'systemctl is-failed udpmon; systemctl show -P ExecMainStatus udpmon' "$(printf 'failed\n2')"
