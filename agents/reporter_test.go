@@ -127,6 +127,30 @@ func testReporter(t testing.TB, dir string, deliver func(context.Context, bus.Co
 	return p
 }
 
+// A datagram of the longest length is longer once the monitor has enriched it, and is answered.
+func TestLongestRequestIsAnswered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	head := `{"cmd":"status","replyto":"laptop","topic":"/t","id":5,"note":"`
+	datagram := head + strings.Repeat("<", reports.MaxRequest-len(head)-2) + `"}`
+	r, err := reports.ParseRequest([]byte(datagram))
+	if err != nil || len(datagram) != reports.MaxRequest {
+		t.Fatalf("%d bytes: %v", len(datagram), err)
+	}
+	p := testReporter(t, dir, nil)
+	r.Hostname, r.IPAddr = "h", "192.168.1.50"
+	r.Pass = p.passes.Issue(r, discover.Endpoint{Addr: netip.MustParseAddrPort("192.0.2.1:1883")}, time.Now())
+	p.receive(bus.Message{Topic: reports.ReportTopic, Payload: []byte(marshal(t, r))})
+	select {
+	case a := <-p.queue:
+		if a.request.Hostname != "h" || len(a.request.Extra["note"]) < len(r.Extra["note"]) {
+			t.Errorf("queued %+v", a.request)
+		}
+	default:
+		t.Error("the request is not answered")
+	}
+}
+
 func TestRequestsWithoutAPassAreIgnored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -7,9 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaxRequest is the longest request in the original form that is looked at, in bytes. The original's are about 80; one that
-// a monitor enriched about 400.
+// MaxRequest is the longest datagram in the original form that is looked at, in bytes. The original's are about 80.
 const MaxRequest = 4096
+
+// MaxEnriched is the longest request in the original form that is read on ReportTopic: one of MaxRequest, in which JSON may
+// write six bytes for one (< as \u003c), with what a monitor adds, which is less than 1 KiB. The usual one has about 400 bytes.
+const MaxEnriched = 6*MaxRequest + 1024
 
 // Commands are the questions of the original form (PROTOCOL.md §1): status and getstatus ask each service for its report,
 // getapps the host for its list of services, the others each service for one of its lists.
@@ -56,7 +59,8 @@ func (r *Request) known() []struct {
 
 // ParseRequest reads a request in the original form: strict about the types of the fields it knows, lenient about fields that
 // it does not. Whether ReplyTo may be connected to is not decided here.
-func ParseRequest(b []byte) (Request, error) { return parseRequest(b, MaxRequest) }
+// It reads what a monitor has made longer as well, MaxEnriched bytes; who reads datagrams holds them to MaxRequest.
+func ParseRequest(b []byte) (Request, error) { return parseRequest(b, MaxEnriched) }
 
 func parseRequest(b []byte, most int) (Request, error) {
 	var r Request

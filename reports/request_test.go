@@ -114,7 +114,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"1 byte of nothing":   {"\x00", CodeBadPayload},
 		"1,500 bytes of junk": {strings.Repeat("\x7f", 1500), CodeBadPayload},
 		"1,500 brackets":      {strings.Repeat("[", 1500), CodeBadPayload},
-		"4,097 bytes":         {large(MaxRequest + 1), CodeTooLarge},
+		"too long":            {large(MaxEnriched + 1), CodeTooLarge},
 		"65,507 bytes":        {large(65507), CodeTooLarge},
 		"10,000 deep":         {strings.Repeat(`{"a":`, 10000) + "1" + strings.Repeat("}", 10000), CodeTooLarge},
 		"33 deep":             {withField("x", strings.Repeat("[", MaxDepth)+strings.Repeat("]", MaxDepth)), CodeBadPayload},
@@ -186,9 +186,31 @@ func checkError(t *testing.T, err error, code string) {
 
 func TestParseRequestAtTheLimit(t *testing.T) {
 	t.Parallel()
-	in := withField("x", `"`+strings.Repeat("x", MaxRequest-len(withField("x", `""`)))+`"`)
-	if _, err := ParseRequest([]byte(in)); len(in) != MaxRequest || err != nil {
+	in := withField("x", `"`+strings.Repeat("x", MaxEnriched-len(withField("x", `""`)))+`"`)
+	if _, err := ParseRequest([]byte(in)); len(in) != MaxEnriched || err != nil {
 		t.Errorf("ParseRequest of %d bytes = %v, want it read", len(in), err)
+	}
+}
+
+// What a monitor republishes of the longest datagram is still read, whatever JSON escapes in it.
+func TestParseRequestOfAMonitor(t *testing.T) {
+	t.Parallel()
+	for _, char := range []string{"x", "<", "\u2028"} {
+		n := (MaxRequest - len(withField("x", `""`))) / len(char)
+		r, err := ParseRequest([]byte(withField("x", quoted(strings.Repeat(char, n)))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Monitor = Monitor{Hostname: strings.Repeat("h", MaxName), IPAddr: "fe80::1111:2222:3333:4444%wlan0-long-name",
+			ExtAddr: "2001:db8:1111:2222:3333:4444:5555:6666", Pass: strings.Repeat("p", 100)}
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseRequest(b)
+		if err != nil || len(b) <= MaxRequest || again.Monitor != r.Monitor {
+			t.Errorf("%q: ParseRequest of the %d bytes that a monitor makes of %d = %v", char, len(b), MaxRequest, err)
+		}
 	}
 }
 
