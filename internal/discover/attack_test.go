@@ -300,8 +300,10 @@ func forget(r *Responder) {
 	r.replay.cur, r.replay.prev = nil, nil
 	r.sweeps.cur, r.sweeps.prev = nil, nil
 	r.noID.cur, r.noID.prev = nil, nil
+	r.paid.cur, r.paid.prev = nil, nil
 	r.published.seen.cur, r.published.seen.prev = nil, nil
-	r.replay.since, r.sweeps.since, r.noID.since, r.published.seen.since = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	r.replay.since, r.sweeps.since, r.noID.since, r.paid.since = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	r.published.seen.since = time.Time{}
 	r.askRate, r.brokerRate = newLimiter(askEach, askAll), newLimiter(brokerEach, askAll)
 }
 

@@ -142,14 +142,27 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 			return
 		}
 	}
-	if !j.own && !r.askRate.allow(src, d.at) {
-		r.drop(destination, d, "")
-		return
+	if !j.own && !r.published.has(j.key, d.at) { // else the original form has paid for both
+		if !r.askRate.allow(src, d.at) {
+			r.drop(destination, d, "")
+			return
+		}
+		r.paid.put(j.key, struct{}{}, d.at)
 	}
 	j.wait = publishDelay()
 	if !enqueue(r.jobs, j) {
 		r.drop(busy, d, "")
 	}
+}
+
+// mayAsk reports whether the source may have a request of the original form published: if its sealed form has paid for it,
+// which counts once, or if there is a token left.
+func (r *Responder) mayAsk(src netip.Addr, key uint64, now time.Time) bool {
+	if _, ok := r.paid.get(key, now); ok && key != 0 {
+		r.paid.drop(key)
+		return true
+	}
+	return r.askRate.allow(src, now)
 }
 
 // enqueue hands a job on without waiting, and returns false if the queue is full.

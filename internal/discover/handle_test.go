@@ -184,6 +184,67 @@ func TestAnswersOfOneRequesterAreLimited(t *testing.T) {
 	}
 }
 
+// A sweep in both forms, every five seconds for two minutes, is published each time: the two forms are one request.
+func TestBothFormsTakeOneToken(t *testing.T) {
+	t.Parallel()
+	for name, sealedFirst := range map[string]bool{"sealed first": true, "original first": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, _, _ := fuzzBed(t)
+			now := time.Now()
+			b.r.c.Now = func() time.Time { return now }
+			const sweeps = 24
+			for i := 1; i <= sweeps; i++ {
+				at := func(raw []byte) outcome {
+					o, _ := b.r.handle(&datagram{b: raw, src: netip.MustParseAddrPort("192.168.1.7:4242"), at: now, iface: 2})
+					return o
+				}
+				q := question(uint64(i), 1)
+				q.Time = now
+				sealed := func() {
+					if o := at(mustMarshal(t, q)); o != answered {
+						t.Errorf("sweep %d, sealed: %v", i, o)
+					}
+				}
+				if sealedFirst {
+					sealed()
+				}
+				if o := at(original(i, "192.168.1.7")); o != accepted {
+					t.Errorf("sweep %d, original: %v", i, o)
+				}
+				if !sealedFirst {
+					sealed()
+				}
+				for len(b.r.jobs) > 0 {
+					b.r.finish(t.Context(), <-b.r.jobs)
+				}
+				now = now.Add(5 * time.Second)
+			}
+			if s := b.r.Stats(); s["published"] != sweeps || s["duplicate"] != sweeps || s["destination_rate"] != 0 {
+				t.Errorf("%d sweeps: %v", sweeps, nonzero(s))
+			}
+		})
+	}
+}
+
+// The sealed form pays for one request of its id, not for every one that the guard refuses.
+func TestRefusedOriginalsAreLimited(t *testing.T) {
+	t.Parallel()
+	b, _, _ := fuzzBed(t)
+	give(b, mustMarshal(t, question(1241, 1)), "192.168.1.7", 2)
+	o := map[outcome]int{}
+	for range 50 {
+		o[give(b, original(1241, "192.168.1.9"), "192.168.1.7", 2)]++ // which the guard refuses
+		for len(b.r.jobs) > 1 {
+			<-b.r.jobs
+		}
+		b.r.published.drop(b.r.hash(netip.MustParseAddr("192.168.1.7"), 0, 0, []byte("1241")))
+	}
+	if o[accepted] != 20 || o[destination] != 30 {
+		t.Errorf("50 requests of one id: %v, want 20 accepted", o)
+	}
+}
+
 func TestQueuesAreBounded(t *testing.T) {
 	t.Parallel()
 	b, _, _ := fuzzBed(t)

@@ -63,7 +63,7 @@ func (r *Responder) takeOriginal(d *datagram, q reports.Request, to replyTo, set
 		queue = r.names
 	}
 	o := accepted
-	if !own && !r.askRate.allow(src, d.at) {
+	if !own && !r.mayAsk(src, j.key, d.at) {
 		o = destination
 	} else if !enqueue(queue, j) {
 		o = busy

@@ -91,7 +91,8 @@ type Responder struct {
 	sealedRate *limiter
 	jsonRate   *limiter
 	askRate    *limiter
-	brokerRate *limiter // the publisher's
+	paid       *recent[uint64, struct{}] // sealed requests, by id, that took a token of askRate for both forms
+	brokerRate *limiter                  // the publisher's
 }
 
 // settings is what Reload replaces.
@@ -118,6 +119,13 @@ func (o *once) add(key uint64, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.seen.add(key, struct{}{}, now)
+}
+
+func (o *once) has(key uint64, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.seen.get(key, now)
+	return ok
 }
 
 func (o *once) drop(key uint64) {
@@ -164,6 +172,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		sealedRate: newLimiter(sealedEach, sealedAll),
 		jsonRate:   newLimiter(jsonEach, jsonAll),
 		askRate:    newLimiter(askEach, askAll),
+		paid:       newRecent[uint64, struct{}](onceAge, onceCap),
 		brokerRate: newLimiter(brokerEach, askAll),
 	}
 	r.tally.lines = make(chan logLine, outcomes)
