@@ -184,7 +184,7 @@ func TestAnswersOfOneRequesterAreLimited(t *testing.T) {
 	}
 }
 
-// A sweep in both forms, every five seconds for two minutes, is published each time: the two forms are one request.
+// A sweep in both forms, every five seconds for ten minutes, is published each time: the two forms are one request.
 func TestBothFormsTakeOneToken(t *testing.T) {
 	t.Parallel()
 	for name, sealedFirst := range map[string]bool{"sealed first": true, "original first": false} {
@@ -193,7 +193,7 @@ func TestBothFormsTakeOneToken(t *testing.T) {
 			b, _, _ := fuzzBed(t)
 			now := time.Now()
 			b.r.c.Now = func() time.Time { return now }
-			const sweeps = 24
+			const sweeps = 120
 			for i := 1; i <= sweeps; i++ {
 				at := func(raw []byte) outcome {
 					o, _ := b.r.handle(&datagram{b: raw, src: netip.MustParseAddrPort("192.168.1.7:4242"), at: now, iface: 2})
