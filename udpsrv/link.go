@@ -154,11 +154,15 @@ type answer struct {
 	Code  string          `json:"code"`
 }
 
+// newCommand returns the id of a command and the topic of its result, which nobody can guess.
+func newCommand() (id reports.ID, reply string) {
+	return reports.ID(strconv.Quote("udpsrv-" + rand.Text())), "/udpsrv/" + rand.Text()
+}
+
 // command sends the target's service a command and waits for its result: on a topic that nobody else knows, or on the
 // service's own result topic, which is all that a simple program may publish to.
 func (l *link) command(ctx context.Context, verb string, fields map[string]any, timeout time.Duration) (answer, error) {
-	id := reports.ID(strconv.Quote("udpsrv-" + rand.Text()))
-	reply := "/udpsrv/" + rand.Text()
+	id, reply := newCommand()
 	m, err := l.compose(verb, fields, id, reply)
 	if err != nil {
 		return answer{}, err
@@ -207,14 +211,15 @@ func (l *link) compose(verb string, fields map[string]any, id reports.ID, reply 
 	if err := e.Encode(envelope); err != nil {
 		return bus.Message{}, err
 	}
-	if payload.Len() > reports.MaxPayload {
-		return bus.Message{}, fmt.Errorf("%s has %d bytes as it is sent, at most %d are allowed", verb, payload.Len(), reports.MaxPayload)
+	sent := bytes.TrimSpace(payload.Bytes())
+	if len(sent) > reports.MaxPayload {
+		return bus.Message{}, fmt.Errorf("%s of %s needs %d bytes, at most %d can be sent; nothing was sent", verb, l.target, len(sent), reports.MaxPayload)
 	}
 	tail := verb
 	if l.path != "" && (verb == "get" || verb == "set") {
 		tail += "/" + l.path
 	}
-	return bus.Message{Topic: l.topics().To(tail), Payload: bytes.TrimSpace(payload.Bytes()), QoS: 1}, nil
+	return bus.Message{Topic: l.topics().To(tail), Payload: sent, QoS: 1}, nil
 }
 
 // topics returns the topics of the target's service.

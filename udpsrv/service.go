@@ -35,6 +35,9 @@ func (o *asked) command(ctx context.Context, a *app, t target, verb string, fiel
 	if o.timeout <= 0 || o.timeout > maxWait {
 		return nil, usagef("--timeout: %s is not between 0 and %s", o.timeout, maxWait)
 	}
+	if err := fits(t, verb, fields); err != nil {
+		return nil, err
+	}
 	err = a.reach(ctx, t, &o.asking, func(ctx context.Context, l *link) error {
 		r, err := l.command(ctx, verb, fields(l), o.timeout)
 		if data = r.Data; err == nil && r.Error != "" {
@@ -43,6 +46,14 @@ func (o *asked) command(ctx context.Context, a *app, t target, verb string, fiel
 		return err
 	})
 	return data, err
+}
+
+// fits returns an error if the command is larger than a service takes: before anybody is asked where the service is.
+func fits(t target, verb string, fields func(*link) map[string]any) error {
+	l := &link{target: t}
+	id, reply := newCommand()
+	_, err := l.compose(verb, fields(l), id, reply)
+	return err
 }
 
 // noFields is a command without a value.
