@@ -99,6 +99,34 @@ func TestReportDoesNotOverwrite(t *testing.T) {
 	}
 }
 
+// A program of the original form may give its host's full domain name: the host is known under the first label, as our own are.
+func TestDomainNames(t *testing.T) {
+	t.Parallel()
+	r := newRoll()
+	for _, doc := range []string{
+		`{"cmd":"status","topic":"/t","hostname":"pi.example.org","ipaddr":"10.0.0.1","function":"gpio","outputs":"/pi.example.org/gpio"}`,
+		`{"cmd":"status","topic":"/t","hostname":"pi.example.org.","ipaddr":"10.0.0.1","function":"coffee"}`,
+		`{"cmd":"status","topic":"/t","hostname":"pi.other.org","ipaddr":"10.0.0.2","function":"tea"}`,
+	} {
+		if h, news, _ := r.report(reportOf(t, doc)); h == nil || len(news) != 1 {
+			t.Errorf("%s was not taken in", doc)
+		}
+	}
+	r.answer(heardFrom(discover.Host{ID: discover.ID{0xaa}, Hostname: "pi", Services: []discover.Service{{Name: "wlan", Status: reports.Online}}}, "10.0.0.1:1"))
+	want := []string{" pi 10.0.0.2 mqtt: tea/", "aa pi 10.0.0.1 udp+mqtt: coffee/ gpio/ wlan/online"}
+	if diff := cmp.Diff(want, lines(r)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if i := serviceIndex(r.hosts[0], "gpio"); i < 0 || r.hosts[0].Services[i].Outputs != "/pi.example.org/gpio" {
+		t.Errorf("the program's own topics became %+v", r.hosts[0].Services)
+	}
+	for _, name := range []string{"10.0.0.1", "fe80::1", ".example.org", "pi..org", "pi.exa mple.org", "pi.a/b", "..", "pi." + strings.Repeat("a.", 126)} {
+		if h, _, _ := r.report(reports.Report{Request: reports.Request{Monitor: reports.Monitor{Hostname: name}}, Function: "f"}); h != nil {
+			t.Errorf("hostname %q was taken in as %s", name, line(h))
+		}
+	}
+}
+
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 300)
