@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"rollcall/internal/bus"
@@ -17,17 +18,29 @@ type heard struct {
 	IPAddr   string `json:"ipaddr"`
 }
 
+// heardMost is how many hosts one message tells of: with the longest names 64 KiB, half of what brokers take.
+const heardMost = 500
+
+// heardParts returns the payloads that tell of the hosts.
+func heardParts(hosts []*host) (parts [][]byte) {
+	for some := range slices.Chunk(hosts, heardMost) {
+		list := make([]heard, len(some))
+		for i, h := range some {
+			list[i] = heard{h.Hostname, h.IPAddr}
+		}
+		part, err := json.Marshal(list)
+		if err != nil {
+			return nil // strings always marshal
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
 // tellHeard tells the monitor of this very machine, if it is among the hosts, who was heard: it keeps the map of hosts
 // (PROTOCOL.md §1). It is a courtesy: that it did not work is said to the log only.
 func tellHeard(ctx context.Context, a *app, hosts []*host) {
-	list := []heard{}
-	for _, h := range hosts {
-		list = append(list, heard{h.Hostname, h.IPAddr})
-	}
-	payload, err := json.Marshal(list)
-	if err != nil {
-		return // strings always marshal
-	}
+	parts := heardParts(hosts)
 	ctx, cancel := context.WithTimeout(ctx, heardWait)
 	defer cancel()
 	for _, h := range hosts {
@@ -37,7 +50,12 @@ func tellHeard(ctx context.Context, a *app, hosts []*host) {
 		b, err := parseBroker(h.Brokers[0])
 		if err == nil {
 			err = withBroker(ctx, a, b.stranger(), heardWait, func(ctx context.Context, l *link) error {
-				return l.Publish(ctx, bus.Message{Topic: "/" + h.Hostname + "/heard", Payload: payload, QoS: 1})
+				for _, part := range parts {
+					if err := l.Publish(ctx, bus.Message{Topic: "/" + h.Hostname + "/heard", Payload: part, QoS: 1}); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 		}
 		if err != nil {

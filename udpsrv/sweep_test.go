@@ -176,6 +176,34 @@ func TestSweepTellsWhoWasHeard(t *testing.T) {
 	}
 }
 
+// A list of very many hosts goes in parts, none of which is near what a broker or a monitor takes.
+func TestHeardGoesInParts(t *testing.T) {
+	t.Parallel()
+	var hosts []*host
+	for i := range 2*heardMost + 1 {
+		hosts = append(hosts, &host{Found: reports.Found{Hostname: fmt.Sprintf("%s%d", strings.Repeat("h", reports.MaxName-4), i), IPAddr: "2001:db8:1111:2222:3333:4444:5555:6666"}})
+	}
+	n := 0
+	for i, part := range heardParts(hosts) {
+		var list []heard
+		if err := json.Unmarshal(part, &list); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{heardMost, heardMost, 1}[i]; len(list) != want || len(part) > reports.MaxPayload {
+			t.Errorf("part %d: %d hosts in %d bytes, want %d", i, len(list), len(part), want)
+		}
+		for _, h := range list {
+			if h != (heard{hosts[n].Hostname, hosts[n].IPAddr}) {
+				t.Fatalf("host %d is %v", n, h)
+			}
+			n++
+		}
+	}
+	if n != len(hosts) {
+		t.Errorf("%d hosts, want %d", n, len(hosts))
+	}
+}
+
 // watching is a `sweep --watch` under way.
 type watching struct {
 	t     *testing.T
