@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rollcall/internal/bus"
+	"rollcall/internal/bus/bustest"
 	"rollcall/internal/discover"
 )
 
@@ -231,11 +232,11 @@ func BenchmarkStart(b *testing.B) {
 		var took []time.Duration
 		for range 15 {
 			l.Run(1, "mosquitto_pub", "-r", "-n", "-t", "/pi1/gpio/description")
-			sub := l.Start(1, false, "stdbuf", "-oL", "mosquitto_sub", "-d", "-t", "/pi1/gpio/description", "-C", "1", "-F", "%t")
+			sub := l.Start(1, false, "stdbuf", "-oL", "mosquitto_sub", "-d", "-t", "/pi1/gpio/description", "-C", "1", "-F", "came %t")
 			sub.WaitLine("SUBACK", patience)
 			start := time.Now()
 			agent := l.Start(1, false, "agentd", "--config", h.File)
-			sub.WaitLine("/pi1/gpio/description", patience)
+			sub.WaitLine("came /pi1/gpio/description", patience)
 			took = append(took, time.Since(start))
 			agent.Stop()
 		}
@@ -253,23 +254,13 @@ func TestLatencyHelper(t *testing.T) {
 	if *latency == "" {
 		t.Skip("run by benchmarks as a program")
 	}
-	client, err := bus.New(bus.Config{URL: *latency})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { _ = client.Run(ctx); close(done) }()
-	defer func() { cancel(); <-done }()
-	if err := client.Wait(ctx); err != nil {
-		t.Fatal(err)
-	}
+	ctx, client := t.Context(), bustest.Dial(t, *latency)
 	got := make(chan struct{}, 100)
 	if err := client.Subscribe(ctx, 1, func(m bus.Message) {
 		if !m.Retained {
 			got <- struct{}{}
 		}
-	}, "/bench", "/pi1/gpio/output/led"); err != nil {
+	}, "/bench", "/bench/pong", "/pi1/gpio/output/led"); err != nil {
 		t.Fatal(err)
 	}
 	measure := func(topic string, payload func(int) string) time.Duration {
@@ -290,32 +281,51 @@ func TestLatencyHelper(t *testing.T) {
 	onOff := func(i int) string { return []string{"ON", "OFF"}[i%2] }
 	for range 3 {
 		floor := measure("/bench", onOff)
+		relayed := measure("/bench/ping", onOff)
 		set := measure("/pi1/gpio/set/output/led", onOff)
-		fmt.Printf("latency %d %d\n", floor.Nanoseconds(), set.Nanoseconds())
+		fmt.Printf("latency %d %d %d\n", floor.Nanoseconds(), relayed.Nanoseconds(), set.Nanoseconds())
 	}
 }
 
-// BenchmarkSet measures set → line changed → state received, over the embedded broker with the in-memory chip, in processes of
-// their own, against one bare publish → receive over the same broker.
-func BenchmarkSet(b *testing.B) {
+// TestRelayHelper is no test: it publishes again what it receives, and does nothing else.
+func TestRelayHelper(t *testing.T) {
+	if *latency == "" {
+		t.Skip("run by benchmarks as a program")
+	}
+	client := bustest.Dial(t, *latency)
+	relay := func(m bus.Message) { client.Send(bus.Message{Topic: "/bench/pong", Payload: m.Payload, QoS: 1}) }
+	if err := client.Subscribe(t.Context(), 1, relay, "/bench/ping"); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("relaying")
+	select {} // until it is killed
+}
+
+// BenchmarkSetProcesses measures set → line changed → state received, over the embedded broker with the in-memory chip, each in
+// a process of its own, against a bare publish → receive, and against a relay in a process of its own.
+func BenchmarkSetProcesses(b *testing.B) {
 	Need(b)
 	l := NewLAN(b, 1)
 	l.Boot(1, HostConfig{Agents: "  gpio: {chip: sim, outputs: {led: {pin: 17}}}\n"})
+	relay := l.Start(1, false, os.Args[0], "-test.run", "^TestRelayHelper$", "-latency", "tcp://127.0.0.1:1883")
+	relay.WaitLine("relaying", patience)
 	for range b.N {
 		out, errs, status := l.Run(1, os.Args[0], "-test.run", "^TestLatencyHelper$", "-latency", "tcp://127.0.0.1:1883")
 		if status != 0 {
 			b.Fatalf("%s%s", out, errs)
 		}
-		floor, set := time.Hour, time.Hour
+		floor, relayed, set := time.Hour, time.Hour, time.Hour
 		for line := range strings.Lines(out) {
-			var f, s time.Duration
-			if _, err := fmt.Sscanf(line, "latency %d %d", &f, &s); err == nil {
-				floor, set = min(floor, f), min(set, s)
+			var f, r, s time.Duration
+			if _, err := fmt.Sscanf(line, "latency %d %d %d", &f, &r, &s); err == nil {
+				floor, relayed, set = min(floor, f), min(relayed, r), min(set, s)
 			}
 		}
 		b.ReportMetric(float64(floor.Microseconds()), "µs-floor")
 		b.ReportMetric(float64(set.Microseconds()), "µs-set")
-		b.ReportMetric(float64(set)/float64(floor), "ratio")
+		b.ReportMetric(float64(relayed.Microseconds()), "µs-relayed")
+		b.ReportMetric(float64(set)/float64(floor), "set/floor")
+		b.ReportMetric(float64(set)/float64(relayed), "set/relayed")
 		b.ReportMetric(0, "ns/op")
 	}
 }
