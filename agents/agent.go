@@ -30,7 +30,8 @@ type Sampler interface {
 // BatchSampler is a Sampler that reads many points as cheaply as one, such as all of /proc/meminfo.
 type BatchSampler interface {
 	Sampler
-	// SampleAll reads the points. What can't be read is missing from the readings and named in the error (errors.Join).
+	// SampleAll reads the points. What can't be read is missing from the readings and named in the error: an errors.Join with a
+	// part for each, "path: why". A part that begins with no path is the reason of all that no part names.
 	SampleAll(ctx context.Context, paths []string) ([]reports.Reading, error)
 }
 

@@ -1,9 +1,11 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,9 +90,6 @@ func (i *instance) sample(ctx context.Context, paths []string) sampled {
 		for _, r := range readings {
 			got.readings[r.Path] = r
 		}
-		if err == nil {
-			err = errors.New("the agent has left it out")
-		}
 		got.miss(paths, err)
 		return got
 	}
@@ -108,16 +107,54 @@ func (i *instance) sample(ctx context.Context, paths []string) sampled {
 	return got
 }
 
-// miss notes why the paths that have no reading have none.
+// errLeftOut is why a point has no reading of which the agent says nothing.
+var errLeftOut = errors.New("the agent has left it out")
+
+// miss notes why the paths that have no reading have none: for each the parts of a joined error that begin with its path and a
+// colon, and where there is none those that begin with nobody's.
 func (got *sampled) miss(paths []string, err error) {
 	if p, ok := errors.AsType[*panicError](err); ok {
 		got.panicked = p
 	}
+	own := map[string][]error{}
+	for _, part := range partsOf(err) {
+		path, why := subject(part)
+		if !slices.Contains(paths, path) {
+			path, why = "", part
+		}
+		own[path] = append(own[path], why)
+	}
 	for _, path := range paths {
 		if _, ok := got.readings[path]; !ok {
-			got.errs[path] = inTime(err)
+			got.errs[path] = inTime(cmp.Or(errors.Join(own[path]...), errors.Join(own[""]...), errLeftOut))
 		}
 	}
+}
+
+// partsOf returns the errors that errors.Join has made one of, however deep.
+func partsOf(err error) []error {
+	many, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok || errors.Join(many.Unwrap()...).Error() != err.Error(): // the latter is fmt.Errorf's, with words of its own
+		return []error{err}
+	}
+	var parts []error
+	for _, part := range many.Unwrap() {
+		parts = append(parts, partsOf(part)...)
+	}
+	return parts
+}
+
+// subject takes the path off an error that begins with one.
+func subject(err error) (path string, why error) {
+	path, rest, _ := strings.Cut(err.Error(), ": ")
+	_, coded := err.(*reports.Error)
+	if inner := errors.Unwrap(err); inner != nil && !coded && inner.Error() == rest {
+		return path, inner
+	}
+	return path, err
 }
 
 // sampledOne takes what came of reading one point, publishes it as its filter says, or whatever it says if now is forced, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"rollcall/config"
 	"rollcall/internal/bus"
@@ -90,6 +93,67 @@ func TestBatchSamplerReadsWhatIsDueTogether(t *testing.T) {
 		b.after(2 * time.Second)
 		b.wantState("room/temp", "30") // the others go on
 	})
+}
+
+// Each point of a batch is given its own error only.
+func TestBatchErrorsBelongToTheirPoints(t *testing.T) {
+	t.Parallel()
+	a := &batchAgent{fakeAgent: newFake()}
+	a.onSample = func(_ context.Context, path string) (reports.Reading, error) {
+		switch path {
+		case "level":
+			return reports.Reading{}, reports.Errorf(reports.CodeTimeout, "level: sensor is silent")
+		case "room/temp":
+			return reports.Reading{}, fmt.Errorf("room/temp: %w", errors.New("bus is wedged"))
+		}
+		return a.read(path)
+	}
+	codes := map[string]string{"level": reports.CodeTimeout, "room/temp": reports.CodeDevice}
+	inBubble(t, nil, same(a), func(b *bench) {
+		for path, want := range map[string]string{"level": "level: sensor is silent", "room/temp": "bus is wedged"} {
+			b.do("get/"+path, "")
+			if r := b.results(t); len(r) != 1 || r[0].OK || r[0].Error != want || r[0].Code != codes[path] {
+				t.Errorf("get %s: %+v, want the error %q", path, r, want)
+			}
+		}
+		b.do("get", "")
+		if r := b.results(t); len(r) != 1 || !r[0].OK || strings.Count(r[0].Error, "silent") != 1 || strings.Count(r[0].Error, "wedged") != 1 {
+			t.Errorf("get all: %+v, want each error once", r)
+		}
+		for _, f := range b.faults {
+			if strings.Contains(f.text, "silent") && strings.Contains(f.text, "wedged") {
+				t.Errorf("fault of %s: %s", f.key, f.text)
+			}
+		}
+	})
+}
+
+func TestMiss(t *testing.T) {
+	t.Parallel()
+	plain := errors.New("i2c is dead")
+	for name, c := range map[string]struct {
+		err  error
+		want map[string]string
+	}{
+		"its own":    {errors.Join(errors.New("a: x"), errors.New("b/c: y")), map[string]string{"a": "a: x", "b/c": "b/c: y", "b": "the agent has left it out"}},
+		"nested":     {errors.Join(errors.Join(errors.New("a: x"), errors.New("b: z")), errors.New("b/c: y")), map[string]string{"a": "a: x", "b": "b: z", "b/c": "b/c: y"}},
+		"wrapped":    {fmt.Errorf("a: %w", plain), map[string]string{"a": "i2c is dead", "b": "the agent has left it out", "b/c": "the agent has left it out"}},
+		"two of one": {errors.Join(errors.New("a: x"), errors.New("a: y"), plain), map[string]string{"a": "a: x\na: y", "b": "i2c is dead", "b/c": "i2c is dead"}},
+		"nobody's":   {plain, map[string]string{"a": "i2c is dead", "b": "i2c is dead", "b/c": "i2c is dead"}},
+		"none":       {nil, map[string]string{"a": "the agent has left it out", "b": "the agent has left it out", "b/c": "the agent has left it out"}},
+		"end of the context": {errors.Join(errors.New("a: x"), context.Canceled), map[string]string{"a": "a: x",
+			"b": "the service is being stopped: context canceled", "b/c": "the service is being stopped: context canceled"}},
+	} {
+		got := sampled{readings: map[string]reports.Reading{"read": {}}, errs: map[string]error{}}
+		got.miss([]string{"a", "read", "b", "b/c"}, c.err)
+		texts := map[string]string{}
+		for path, err := range got.errs {
+			texts[path] = err.Error()
+		}
+		if diff := cmp.Diff(c.want, texts); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
 }
 
 func TestFailingPointBacksOffAndRecovers(t *testing.T) {
