@@ -131,20 +131,22 @@ func (got *sampled) miss(paths []string, err error) {
 	}
 }
 
-// partsOf returns the errors that errors.Join has made one of, however deep.
+// partsOf returns the errors that errors.Join has made one of, however deep. An error of several that has words of its own, as
+// fmt.Errorf makes it, is one.
 func partsOf(err error) []error {
-	many, ok := err.(interface{ Unwrap() []error })
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case !ok || errors.Join(many.Unwrap()...).Error() != err.Error(): // the latter is fmt.Errorf's, with words of its own
-		return []error{err}
 	}
-	var parts []error
-	for _, part := range many.Unwrap() {
-		parts = append(parts, partsOf(part)...)
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		if all := errors.Join(many.Unwrap()...); all != nil && all.Error() == err.Error() {
+			var parts []error
+			for _, part := range many.Unwrap() {
+				parts = append(parts, partsOf(part)...)
+			}
+			return parts
+		}
 	}
-	return parts
+	return []error{err}
 }
 
 // subject takes the path off an error that begins with one.
