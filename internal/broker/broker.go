@@ -29,6 +29,9 @@ type Config struct {
 	// subscription it is given the filter itself, wildcards and all; each delivery is checked again with its own topic. It
 	// is called from many goroutines and must not block. Nil denies everything.
 	Allow func(who Peer, topic string, write bool) bool
+	// Trusted says who is one of the house; nil: everybody. Nobody else can take over the client ID of one who is, have a
+	// message retained, or be on the last quarter of MaxClients. It is called from many goroutines and must not block.
+	Trusted func(who Peer) bool
 	// Restore may change a retained message as it is read from Store at start; an empty payload removes it.
 	Restore func(topic string, payload []byte) []byte
 	// MaxClients bounds connections; 0 means 10,000.
@@ -41,10 +44,15 @@ type Peer struct {
 	ClientID string
 	Username string // as the client says: nothing has checked it
 	Addr     netip.AddrPort
+	Local    netip.AddrPort // our end of the connection
 }
 
-// Loopback reports whether the peer is on this machine.
-func (p Peer) Loopback() bool { return p.Addr.Addr().Unmap().IsLoopback() }
+// Loopback reports whether the peer is on this machine: a program that connects to one of its own machine's addresses comes
+// from that address, and from elsewhere no TCP connection can.
+func (p Peer) Loopback() bool {
+	from := p.Addr.Addr().Unmap()
+	return from.IsLoopback() || (from.IsValid() && from == p.Local.Addr().Unmap())
+}
 
 // Broker is the embedded broker. It is safe for concurrent use.
 type Broker struct {
@@ -62,6 +70,7 @@ type Broker struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
+	others  int // of conns: not trusted
 	closed  bool
 	started bool
 	wg      sync.WaitGroup // accept loops and connections
@@ -175,6 +184,20 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	return errors.Join(b.retained.flush(b.store), b.store.close())
+}
+
+// trusts asks Trusted; one that panics trusts nobody.
+func (b *Broker) trusts(c *conn) (ok bool) {
+	if b.config.Trusted == nil {
+		return true
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			ok = false
+			b.logPanic(c, "trusted", r)
+		}
+	}()
+	return b.config.Trusted(c.peer)
 }
 
 // Stats counts what the broker has done since it started.

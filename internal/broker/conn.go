@@ -60,6 +60,9 @@ func newConn(raw net.Conn, p patience) *conn {
 		c.addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	c.peer.Addr = c.addr
+	if a, ok := raw.LocalAddr().(*net.TCPAddr); ok {
+		c.peer.Local = a.AddrPort()
+	}
 	_ = raw.SetReadDeadline(time.Now().Add(p.connect)) // fails only on a closed connection, as the next Read will
 	return c
 }

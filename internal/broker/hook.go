@@ -43,11 +43,13 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	if len(cl.ID) > maxClientID {
 		return h.refuse(cl, packets.ErrClientIdentifierNotValid)
 	}
-	if c.will.Flag == 0 {
-		return nil
-	}
-	if !validTopic(c.will.TopicName) || !h.broker.mayWrite(c, c.will.TopicName, "last will") {
+	if c.will.Flag != 0 && (!validTopic(c.will.TopicName) || !h.broker.mayWrite(c, c.will.TopicName, "last will")) {
 		return h.refuse(cl, packets.ErrNotAuthorized)
+	}
+	c.release = h.broker.sessions.lock(cl.ID) // from here on nobody else comes in with this ID
+	if h.broker.usurps(c, cl.ID) {
+		h.broker.logRefusal(c, "", "client ID belongs to a client of this machine")
+		return h.refuse(cl, packets.ErrClientIdentifierNotValid)
 	}
 	return nil
 }
@@ -69,7 +71,6 @@ func (h *hook) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return
 // OnSessionEstablish makes way for a client: an older one with its ID is disconnected and gone, will and all, when it returns.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
-	c.release = h.broker.sessions.lock(cl.ID)
 	h.broker.takeOver(cl.ID)
 	c.client = cl
 }
@@ -144,8 +145,12 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return true
 }
 
-// OnPublish passes a message on; where there is no room for one more retained message it is not retained.
+// OnPublish passes a message on; where its sender is not trusted or there is no room for one more retained message it is not
+// retained.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if c, ok := cl.Net.Conn.(*conn); ok && pk.FixedHeader.Retain && !h.broker.trusts(c) {
+		pk.FixedHeader.Retain = false
+	}
 	if pk.FixedHeader.Retain && !h.broker.retained.admit(pk.TopicName, len(pk.Payload)) {
 		pk.FixedHeader.Retain = false
 		if n, ok := h.broker.faults.allow("retained"); ok {

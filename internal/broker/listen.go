@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func listen(addrs []string) ([]net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	var open []net.Listener
 	for _, addr := range addrs {
-		l, err := lc.Listen(context.Background(), "tcp", addr)
+		l, err := lc.Listen(context.Background(), network(addr), addr)
 		if err != nil {
 			for _, o := range open {
 				_ = o.Close() // the error that counts is the other one
@@ -37,6 +38,14 @@ func listen(addrs []string) ([]net.Listener, error) {
 		open = append(open, l)
 	}
 	return open, nil
+}
+
+// network returns tcp4 for an IPv4 address: with tcp, 0.0.0.0 opens the IPv6 addresses of the machine too.
+func network(addr string) string {
+	if a, err := netip.ParseAddrPort(addr); err == nil && a.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // accept serves the connections of a listener until it is closed. Other errors, such as too many open files, pass: it waits
@@ -72,7 +81,8 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 func (b *Broker) start(raw net.Conn, listener string) {
 	c := newConn(raw, b.patience)
 	b.mu.Lock()
-	full := len(b.conns) >= b.config.MaxClients+spareConns
+	other := !b.trusts(c)
+	full := len(b.conns) >= b.config.MaxClients+spareConns || (other && b.others >= b.config.MaxClients-b.config.MaxClients/4)
 	if b.closed || full {
 		b.mu.Unlock()
 		_ = c.Close()
@@ -84,17 +94,23 @@ func (b *Broker) start(raw net.Conn, listener string) {
 		return
 	}
 	b.conns[c] = struct{}{}
-	b.wg.Go(func() { b.serve(c, listener) })
+	if other {
+		b.others++
+	}
+	b.wg.Go(func() {
+		b.serve(c, listener)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.conns, c)
+		if other {
+			b.others--
+		}
+	})
 	b.mu.Unlock()
 }
 
 // serve serves a connection to its end, whatever that is.
 func (b *Broker) serve(c *conn, listener string) {
-	defer func() {
-		b.mu.Lock()
-		delete(b.conns, c)
-		b.mu.Unlock()
-	}()
 	defer close(c.done)
 	defer func() {
 		_ = c.Close()

@@ -58,6 +58,16 @@ func (s *sessions) tryLock(id string) (unlock func()) {
 	}
 }
 
+// usurps reports whether a newcomer that is not trusted wants the ID of a client that is, connected or not.
+func (b *Broker) usurps(c *conn, id string) bool {
+	old, ok := b.server.Clients.Get(id)
+	if !ok || b.trusts(c) {
+		return false
+	}
+	holder, ok := old.Net.Conn.(*conn)
+	return !ok || b.trusts(holder)
+}
+
 // takeOver disconnects the client id, if there is one, and waits until it is gone and its last will sent.
 func (b *Broker) takeOver(id string) {
 	old, ok := b.server.Clients.Get(id)
@@ -113,7 +123,7 @@ func (b *Broker) finish(c *conn) {
 		return
 	}
 	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: c.will.Retain, Qos: c.will.Qos},
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: c.will.Retain && b.trusts(c), Qos: c.will.Qos},
 		TopicName:   c.will.TopicName,
 		Payload:     c.will.Payload,
 		PacketID:    uint16(c.will.Qos), // only has to be there
