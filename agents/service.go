@@ -104,6 +104,7 @@ func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bo
 	will := s.statusMessage(reports.Offline)
 	broker.ClientID = "rollcall-" + s.host + "-" + s.entry.name // a second one of the same name takes the connection over
 	broker.Will, broker.Last, broker.Log = &will, []bus.Message{will}, s.log
+	broker.Direct = true // receive and remember only hand over
 	client, err := bus.New(broker)
 	if err != nil {
 		return err

@@ -45,6 +45,9 @@ type Config struct {
 	// Foreign marks a broker that was learnt from the network: packets above 1 MiB are refused, and Username and Password
 	// must be empty. Frames that crash the client (BROKERS.md P1) are refused from every broker.
 	Foreign bool
+	// Direct has handlers called on the receiving path, without an inbox between: it saves a wake-up, and is for handlers that
+	// only hand a message over. One that waits, or calls Publish or Subscribe, stops the connection.
+	Direct bool
 	// Dial replaces net.Dialer.DialContext, so that a checked address and no other is connected to.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }

@@ -255,3 +255,31 @@ func TestDeliver(t *testing.T) {
 		t.Errorf("Deliver without a broker = %v, want the end of ctx with the broker", err)
 	}
 }
+
+// With Direct the handlers are called in order as well, and what they hand over may be sent from elsewhere.
+func TestDirectHandlers(t *testing.T) {
+	t.Parallel()
+	url := bustest.Start(t)
+	got := make(chan string, 200)
+	c := bustest.Run(t, bus.Config{URL: url, Direct: true})
+	if err := c.Wait(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Subscribe(within(t, patience), 1, func(m bus.Message) { got <- string(m.Payload) }, "/direct/#"); err != nil {
+		t.Fatal(err)
+	}
+	from := bustest.Dial(t, url)
+	for i := range 100 {
+		from.Send(bus.Message{Topic: "/direct/x", Payload: fmt.Append(nil, i), QoS: 1})
+	}
+	for i := range 100 {
+		select {
+		case s := <-got:
+			if s != fmt.Sprint(i) {
+				t.Fatalf("message %d is %s", i, s)
+			}
+		case <-time.After(patience):
+			t.Fatalf("message %d did not come", i)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func (c *Client) Subscribe(ctx context.Context, qos byte, handler func(Message),
 			return fmt.Errorf("subscribe: %w", err)
 		}
 	}
-	sub := &subscription{filters: slices.Clone(filters), qos: qos, handler: handler}
+	sub := &subscription{filters: slices.Clone(filters), qos: qos, handler: handler, direct: c.cfg.Direct}
 	err := c.add(ctx, sub)
 	if errors.Is(err, ErrLost) || errors.Is(err, ErrNotConnected) {
 		return nil
