@@ -41,6 +41,7 @@ type conn struct {
 	clean     bool          // DISCONNECT has been received
 	keepAlive time.Duration // 0: for ever
 	release   func()        // lets go of the client ID, see sessions
+	alias     alias         // of the packet that is being worked off
 	done      chan struct{}
 
 	mu       sync.Mutex

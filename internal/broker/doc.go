@@ -13,6 +13,10 @@
 //   - A refused PUBLISH with QoS 1 closes the connection of an MQTT 3 client, as mochi does it (M8): clients must back off.
 //   - MQTT 5 clients with a Receive Maximum reach a recursive read lock in mochi that can block under contention (M9): use
 //     MQTT 3.1.1. MQTT 5 topic aliases, will delay and what v5 properties a retained message has across a restart are left out.
+//   - The packet IDs of requests are hidden from mochi, which keeps those of both sides in one table: it would refuse a SUBSCRIBE
+//     or UNSUBSCRIBE that has the ID of an unacknowledged delivery, and forget the delivery for a PUBLISH. QoS 2 is left
+//     as it is: a PUBLISH with QoS 2 and the ID of an unacknowledged delivery costs that delivery its repetition in the next
+//     connection.
 //   - Last wills are sent by this package: on every end without DISCONNECT, before a client that takes the ID over hears
 //     CONNACK, so that its "online" is never overtaken by the old "offline".
 //   - a/# includes the retained message of a, which mochi leaves out. What stays is that +/# does not match a, one level, live.

@@ -27,7 +27,7 @@ func (h *hook) ID() string { return "rollcall" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnRetainMessage:
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnRetainMessage:
 		return true
 	}
 	return false
@@ -82,7 +82,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.release = func() {}
 }
 
-// OnPacketRead ends connections that send what mochi would choke on or would leave unanswered.
+// OnPacketRead ends connections that send what mochi would choke on or would leave unanswered, and hides packet IDs from it.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := cl.Net.Conn.(*conn)
 	switch pk.FixedHeader.Type {
@@ -100,8 +100,23 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 				return pk, packets.ErrRejectPacket
 			}
 		}
+		if pk.FixedHeader.Qos == 1 {
+			hideID(cl, &pk)
+		}
+	case packets.Subscribe, packets.Unsubscribe:
+		hideID(cl, &pk)
 	}
 	return pk, nil
+}
+
+// OnPacketProcessed completes what mochi leaves undone.
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	switch {
+	case pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos == 1 && err != nil:
+		h.broker.dropUnsent(cl, pk.PacketID)
+	case pk.FixedHeader.Type == packets.Subscribe && err == nil:
+		h.broker.sendParents(cl, pk.Filters)
+	}
 }
 
 // OnSubscribe blanks filters that cannot be, which are then refused one by one, and counts those that may not be.

@@ -8,20 +8,17 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// OnPacketProcessed completes a subscription: a/# includes the level a itself (MQTT 4.7.1.2), whose retained message mochi
-// leaves out. A host's address is such a message: /<host>, beside /<host>/#.
-func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
-	if pk.FixedHeader.Type != packets.Subscribe || err != nil {
-		return
-	}
-	for _, sub := range pk.Filters {
+// sendParents completes subscriptions: a/# includes the level a itself (MQTT 4.7.1.2), whose retained message mochi leaves out.
+// A host's address is such a message: /<host>, beside /<host>/#.
+func (b *Broker) sendParents(cl *mqtt.Client, filters packets.Subscriptions) {
+	for _, sub := range filters {
 		parent, ok := strings.CutSuffix(sub.Filter, "/#")
 		if _, granted := cl.State.Subscriptions.Get(sub.Filter); !ok || !granted || sub.RetainHandling != 0 || mqtt.IsSharedFilter(sub.Filter) {
 			continue
 		}
-		for _, m := range h.broker.server.Topics.Messages(parent) {
-			if h.broker.mayRead(cl.Net.Conn.(*conn), m.TopicName) {
-				h.broker.sendRetained(cl, sub, m)
+		for _, m := range b.server.Topics.Messages(parent) {
+			if b.mayRead(cl.Net.Conn.(*conn), m.TopicName) {
+				b.sendRetained(cl, sub, m)
 			}
 		}
 	}

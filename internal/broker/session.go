@@ -21,6 +21,8 @@ const (
 type sessions struct {
 	mu   sync.Mutex
 	busy map[string]chan struct{}
+
+	limit sync.Mutex // held while sessions are counted and the oldest dropped
 }
 
 // lock waits until no other client is coming in with id and returns the function that ends it.
@@ -142,33 +144,38 @@ func expires(cl *mqtt.Client) bool {
 	return cl.Properties.Clean
 }
 
-// limitSessions drops the oldest session without a connection if there are too many.
+// limitSessions drops the oldest sessions without a connection while there are too many.
 func (b *Broker) limitSessions() {
-	var oldest *mqtt.Client
-	offline := 0
-	for _, cl := range b.server.Clients.GetAll() {
-		if cl.Closed() {
-			offline++
-			if oldest == nil || cl.StopTime() < oldest.StopTime() {
-				oldest = cl
+	b.sessions.limit.Lock()
+	defer b.sessions.limit.Unlock()
+	for {
+		var oldest *mqtt.Client
+		offline := 0
+		for _, cl := range b.server.Clients.GetAll() {
+			if cl.Closed() {
+				offline++
+				if oldest == nil || cl.StopTime() < oldest.StopTime() {
+					oldest = cl
+				}
 			}
 		}
-	}
-	if offline > maxSessions {
-		b.dropSession(oldest)
+		if offline <= maxSessions || !b.dropSession(oldest) {
+			return
+		}
 	}
 }
 
-// dropSession forgets a session, unless its client is back or about to be.
-func (b *Broker) dropSession(cl *mqtt.Client) {
+// dropSession forgets a session and returns true, unless its client is back or about to be.
+func (b *Broker) dropSession(cl *mqtt.Client) bool {
 	unlock := b.sessions.tryLock(cl.ID)
 	if unlock == nil {
-		return
+		return false
 	}
 	defer unlock()
 	if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl && cl.Closed() {
 		b.forget(cl)
 	}
+	return true
 }
 
 // forget removes all that mochi knows of a client.

@@ -201,11 +201,15 @@ func TestSession(t *testing.T) {
 func TestSessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	b, addr := start(t, Config{Allow: allowAll})
-	for i := range maxSessions + 5 {
+	var clients []*raw
+	for i := range 2 * maxSessions {
 		c := dial(t, addr)
 		c.open(connectFrame{id: fmt.Sprintf("s%d", i), persistent: true})
 		c.subscribe("a", 1)
-		c.disconnect()
+		clients = append(clients, c)
+	}
+	for _, c := range clients {
+		_ = c.conn.Close() // all at once
 	}
 	eventually(t, "bound of sessions", func() bool { return b.server.Clients.Len() == maxSessions })
 	b.expire(time.Now().Add(maxSessionAge - time.Minute).Unix())
