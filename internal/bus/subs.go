@@ -75,6 +75,16 @@ func (c *Client) Subscribe(ctx context.Context, qos byte, handler func(Message),
 	return err
 }
 
+// Unsubscribe ends the subscriptions that were made for this filter alone. It does not wait: a message that is on its way
+// may still reach the handler.
+func (c *Client) Unsubscribe(filter string) {
+	for _, s := range *c.subs.Load() {
+		if !s.direct && len(s.filters) == 1 && s.filters[0] == filter {
+			c.leave(s)
+		}
+	}
+}
+
 // Request publishes m, waits for the first message on the topic reply for which match returns true (nil for any), and returns
 // it. It subscribes before it publishes, and needs a connection. If that is lost after m was acknowledged it goes on waiting,
 // since the answer may come after the reconnect. match is called on the receiving path, beside the handlers: it must be quick.

@@ -130,7 +130,7 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 	j := job{
 		request: reports.Request{Cmd: "status", ReplyTo: r.c.LocalReplyTo, Topic: r.c.LocalTopic,
 			ID: reports.ID(strconv.FormatUint(q.Sweep, 10)), Monitor: r.monitor(d, said, f)},
-		from: d.src, own: r.machine.isOwn(src), sealed: true,
+		from: d.src, own: r.machine.isOwn(src), wide: r.broadcast(d), sealed: true,
 	}
 	j.key = r.hash(src, 0, 0, []byte(j.request.ID))
 	if q.BrokerPort != 0 {

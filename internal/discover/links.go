@@ -33,6 +33,11 @@ func (r *Responder) arrival(d *datagram, set *settings) (f iface, o outcome) {
 	return f, answered
 }
 
+// broadcast reports whether a datagram was sent to more hosts than this one.
+func (r *Responder) broadcast(d *datagram) bool {
+	return d.dst.IsValid() && !r.machine.connectable(d.dst)
+}
+
 // refresh lists the interfaces anew if the list is older than age. It is done as datagrams come, after they were answered if
 // it can be, so that an idle host does nothing.
 func (r *Responder) refresh(now time.Time, age time.Duration) {

@@ -49,7 +49,7 @@ func (r *Responder) original(d *datagram) (outcome, error) {
 func (r *Responder) takeOriginal(d *datagram, q reports.Request, to replyTo, set *settings, m reports.Monitor) (outcome, error) {
 	src := d.src.Addr()
 	own := r.machine.isOwn(src)
-	j := job{request: q, from: d.src, own: own, to: to, guard: set.guard}
+	j := job{request: q, from: d.src, own: own, wide: r.broadcast(d), to: to, guard: set.guard}
 	j.request.Monitor = m // whatever the network said of it
 	if q.ID == "" {
 		if !r.noID.add(r.hash(src, 0, 0, d.b), struct{}{}, d.at) {

@@ -17,6 +17,7 @@ type job struct {
 	request  reports.Request
 	from     netip.AddrPort
 	own      bool
+	wide     bool   // it was broadcast
 	key      uint64 // under which it counts as published; 0: it has no id
 	sealed   bool
 	wait     time.Duration // before it is published
@@ -133,6 +134,9 @@ func (r *Responder) finish(ctx context.Context, j job) {
 			return
 		}
 		j.request.Pass = r.c.Passes.Issue(j.request, j.endpoint, now)
+	}
+	if j.own && j.wide && r.c.Swept != nil {
+		r.c.Swept(j.request.ID)
 	}
 	r.c.Publish(j.request, j.from, j.own)
 	r.tally.note(published, now, nil)

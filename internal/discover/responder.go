@@ -51,6 +51,9 @@ type ResponderConfig struct {
 	// reports.ReportTopic. from is where it came from; own is true when that is this machine itself. It must not block. It is
 	// called from one goroutine.
 	Publish func(r reports.Request, from netip.AddrPort, own bool)
+	// Swept is told the id of each request that this machine itself has broadcast, before Publish is given the request; nil for
+	// never. It is called from the same goroutine and must not block.
+	Swept   func(id reports.ID)
 	ExtAddr func() string // the public address, "" when unknown; nil for never
 	// KnownHost reports whether the name is that of another host, below which answers must not be published; nil for never.
 	// It must not block and is called from one goroutine.
