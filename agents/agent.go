@@ -53,7 +53,8 @@ type Notifier interface {
 type Setupper interface {
 	// Setup checks the whole document, then applies all of it or nothing, then saves it. Describe may differ afterwards.
 	Setup(ctx context.Context, doc []byte) error
-	// CurrentSetup returns the document that would make the present set-up.
+	// CurrentSetup returns the document that would make the present set-up; of an agent that New returned with an error, the
+	// one that is wrong, or why it can't be shown.
 	CurrentSetup() ([]byte, error)
 }
 
@@ -70,6 +71,8 @@ type Deps struct {
 	StateDir string // where set-ups are saved
 	Root     string // prefix of /proc and /sys, "" but in tests
 	Log      *slog.Logger
+	// At makes an error about an option, such as "chip", with the file and the line where it stands; nil means without them.
+	At func(path, format string, args ...any) error
 	// OpenChip opens a GPIO chip; nil means gpio.Open, and the in-memory chip for "sim".
 	OpenChip func(name string) (gpio.Chip, error)
 }
@@ -80,5 +83,7 @@ type Factory struct {
 	Doc      string         // one sentence: what it is for
 	Example  string         // options in YAML that start it without hardware where that can be
 	Defaults func() Options // a new struct of options with their defaults
-	New      func(Options, Deps) (Agent, error)
+	// New makes the agent. A Setupper may come with an error: it can't work, and waits for a set-up that makes it. Until then
+	// only Setup, CurrentSetup and Close are called, and New again from time to time.
+	New func(Options, Deps) (Agent, error)
 }

@@ -70,19 +70,18 @@ type gpioAgent struct {
 	log      *slog.Logger
 	events   *gpioEvents
 	present  gpioState
+	unmet    func() ([]byte, error) // the set-up that could not be brought into force; nil: present is
 	describe atomic.Pointer[reports.Service]
 }
 
+// newGPIO makes the agent. With an error it holds no line, and waits for a set-up.
 func newGPIO(o gpioOptions, d Deps) (*gpioAgent, error) {
 	a := &gpioAgent{deps: d, log: d.Log, events: newGPIOEvents()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	if err := a.start(o); err != nil {
-		a.events.close()
-		return nil, err
-	}
-	return a, nil
+	a.describe.Store(&reports.Service{Function: "gpio"})
+	return a, a.start(o)
 }
 
 // open opens a chip. Only "sim" means the one in memory, and nothing else ever does.

@@ -29,7 +29,8 @@ type gpioLab struct {
 	url    string
 	dir    string
 	chip   *gpiotest.Chip
-	broken bool // there is no chip; guarded by mu
+	other  *gpiotest.Chip // gpiochip7
+	broken bool           // there is no chip; guarded by mu
 	client *bus.Client
 	stop   func()
 
@@ -52,6 +53,7 @@ func newGPIOLab(t *testing.T) *gpioLab { return newServiceLab(t, "gpio", gpioLab
 
 func newServiceLab(t *testing.T, service, conf string) *gpioLab {
 	l := &gpioLab{t: t, conf: conf, base: "/pi/" + service + "/", url: bustest.Start(t), dir: t.TempDir(), chip: gpiotest.New("pinctrl-bcm2835", 54),
+		other:  gpiotest.New("gpiochip7", 8),
 		topics: map[string]string{}, news: make(chan struct{}, 1)}
 	l.client = bustest.Dial(t, l.url)
 	if err := l.client.Subscribe(t.Context(), 1, l.hear, l.base+"#"); err != nil {
@@ -89,8 +91,11 @@ func (l *gpioLab) start() {
 		OpenChip: func(name string) (gpio.Chip, error) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if name != "pinctrl-bcm2835" || l.broken {
-				return nil, fmt.Errorf("no chip %q", name)
+			switch {
+			case name == "gpiochip7":
+				return l.other.Open(), nil
+			case name != "pinctrl-bcm2835" || l.broken:
+				return nil, fmt.Errorf("no chip %q, there is gpiochip7", name)
 			}
 			return l.chip.Open(), nil
 		}})
@@ -254,11 +259,83 @@ func TestGPIOFaultsOverMQTT(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	l.want("error", `start: set up: chip: no chip "pinctrl-bcm2835"`)
+	l.await("error", func() bool { return strings.HasPrefix(l.topics["error"], "start: set up: ") })
 	l.want("status", "offline")
 	l.mu.Lock()
 	l.broken = false
 	l.mu.Unlock()
+	l.want("status", "online")
+	l.want("error", "")
+	l.want("output/pump", "OFF")
+}
+
+// A saved set-up that is no longer valid is cured by sending a good one; the file stays as it is until then.
+func TestGPIOSavedSetupIsRepairedOverMQTT(t *testing.T) {
+	t.Parallel()
+	l := newGPIOLab(t)
+	file := filepath.Join(l.dir, "gpio.setup.yaml")
+	const broken = "# by hand\nchip: pinctrl-bcm2835\noutputs: {pump: {pin: 77}}\n"
+	if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	l.await("error", func() bool {
+		text := l.topics["error"]
+		return strings.HasPrefix(text, "start: saved set-up: "+file+`:3: outputs.pump.pin: pin "77": `) && strings.Contains(text, "until a good one is sent (udpsrv setup HOST/gpio -f FILE)")
+	})
+	l.want("status", "offline")
+	if r := l.do("get/setup", ""); !r.OK || r.Data != broken {
+		t.Errorf("get/setup: %+v, want the document that is broken", r)
+	}
+	for tail, payload := range map[string]string{"set/output/pump": "ON", "get/output": "", "control": `{"verb":"toggle","path":"output/pump"}`} {
+		if r := l.do(tail, payload); r.OK || r.Code != reports.CodeOffline || !strings.Contains(r.Error, file+":3: ") {
+			t.Errorf("%s: %+v, want it to be offline, and why", tail, r)
+		}
+	}
+	if r := l.do("setup", "outputs:\n  pump: {pin: 78}\n"); r.OK || r.Code != reports.CodeBadSetup || !strings.HasPrefix(r.Error, `setup:2: outputs.pump.pin: pin "78": `) {
+		t.Errorf("another broken set-up: %+v", r)
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != broken {
+		t.Errorf("the file became %q, %v", got, err)
+	}
+	l.want("status", "offline")
+	if r := l.do("setup", "outputs: {pump: {pin: 25, initial: on}}"); !r.OK {
+		t.Fatalf("setup: %+v", r)
+	}
+	l.want("status", "online")
+	l.want("error", "")
+	l.want("output/pump", "ON")
+	if got, err := os.ReadFile(file); err != nil || !strings.Contains(string(got), `pin: "25"`) {
+		t.Errorf("the file became %q, %v", got, err)
+	}
+}
+
+// Where the chip is missing, whoever sends a set-up is told which, and which are there.
+func TestGPIOWithoutChipOverMQTT(t *testing.T) {
+	t.Parallel()
+	l := newGPIOLab(t)
+	l.broken = true
+	l.start()
+	l.want("error", `start: set up: rollcall.yaml:5: agents.gpio.chip: no chip "pinctrl-bcm2835", there is gpiochip7; nothing is set up until `+
+		`a good one is sent (udpsrv setup HOST/gpio -f FILE), or the configuration is put right`)
+	l.want("status", "offline")
+	for doc, want := range map[string]string{
+		"outputs: {pump: {pin: 25}}": `setup:1: chip: no chip "pinctrl-bcm2835", there is gpiochip7`,
+		"chip: nowhere":              `setup:1: chip: no chip "nowhere", there is gpiochip7`,
+	} {
+		if r := l.do("setup", doc); r.OK || r.Code != reports.CodeBadSetup || r.Error != want {
+			t.Errorf("setup %s: %+v, want %s", doc, r, want)
+		}
+	}
+	if r := l.do("get/setup", ""); !r.OK || !strings.Contains(fmt.Sprint(r.Data), "door:") {
+		t.Errorf("get/setup: %+v, want what the configuration asks for", r)
+	}
+	if _, err := os.Stat(filepath.Join(l.dir, "gpio.setup.yaml")); err == nil {
+		t.Error("a refused set-up was saved")
+	}
+	if r := l.do("setup", "{chip: gpiochip7, outputs: {pump: {pin: 3}}}"); !r.OK {
+		t.Errorf("setup with the chip that is there: %+v", r)
+	}
 	l.want("status", "online")
 	l.want("error", "")
 	l.want("output/pump", "OFF")

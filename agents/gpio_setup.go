@@ -1,14 +1,18 @@
 package agents
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"rollcall/config"
 	"rollcall/gpio"
@@ -26,63 +30,96 @@ func (a *gpioAgent) file() string {
 	return filepath.Join(a.deps.StateDir, a.deps.Service+".setup.yaml")
 }
 
+// gpioCure ends every error of the start, with the name of the service.
+const gpioCure = "nothing is set up until a good one is sent (udpsrv setup HOST/%s -f FILE)"
+
 // start brings the saved set-up into force or, where there is none, the options of the configuration.
 //
 // A saved set-up that can't be brought into force is an error, and the options are no way out: they describe how the board
 // was wired before. A pin that has become an input since would be driven against what is connected to it. Until somebody
 // has looked, the lines stay as they are at boot, which is what the circuit must be safe with anyway; the error says which
-// file and what to do, the runner publishes it and tries again, so that nothing has to be restarted after the repair.
+// file and what to do. The agent can be set up all the same, so that nobody needs a shell on the board for the repair; the
+// file stays as it is until then. The runner tries again as well, for whoever puts the file or the hardware right.
 func (a *gpioAgent) start(o gpioOptions) error {
-	node, saved, err := a.saved()
+	a.present.options.Chip = o.Chip // for a set-up that names none
+	doc, err := a.saved()
 	if err != nil {
+		a.unmet = func() ([]byte, error) { return nil, err }
 		return err
 	}
-	if !saved {
+	if doc == nil {
+		a.unmet = func() ([]byte, error) { return config.Marshal(o) }
 		if err := a.apply(o, nil); err != nil {
-			return fmt.Errorf("set up: %w", err)
+			return fmt.Errorf("set up: %w; "+gpioCure+", or the configuration is put right", a.locate(err), a.deps.Service)
 		}
 		a.log.Info("set-up of the configuration is in force", "lines", len(a.present.lines))
 		return nil
 	}
-	var kept gpioOptions
-	if err = node.Decode(&kept); err == nil {
-		err = gpioLocate(node, a.apply(kept, nil))
-	}
-	if err != nil {
-		return gpioRepair(a.file(), err)
+	a.unmet = func() ([]byte, error) { return gpioReadable(a.file(), doc) }
+	if err := a.restore(doc); err != nil {
+		if !strings.Contains(err.Error(), a.file()) {
+			err = fmt.Errorf("%s: %w", a.file(), err)
+		}
+		return fmt.Errorf("saved set-up: %w; "+gpioCure+", or the file is put right, or removed for the set-up of the configuration", err, a.deps.Service)
 	}
 	a.log.Info("saved set-up is in force", "file", a.file(), "lines", len(a.present.lines))
 	return nil
 }
 
-// saved reads the saved set-up, if there is one.
-func (a *gpioAgent) saved() (node config.Node, ok bool, err error) {
+// saved reads the saved set-up; nil means that there is none.
+func (a *gpioAgent) saved() ([]byte, error) {
 	if a.file() == "" {
-		return node, false, nil
+		return nil, nil
 	}
-	doc, err := os.ReadFile(a.file())
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return node, false, nil
-	case err != nil:
-		return node, false, fmt.Errorf("read saved set-up: %w", err)
+	f, err := os.Open(a.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	node, err = config.ParseNode(a.file(), doc)
-	switch {
-	case err != nil:
-		return node, false, gpioRepair(a.file(), err)
-	case node.IsZero():
-		return node, false, gpioRepair(a.file(), fmt.Errorf("%s is empty", a.file()))
+	doc := []byte{}
+	if err == nil {
+		defer func() { _ = f.Close() }() // it was only read
+		doc, err = io.ReadAll(io.LimitReader(f, config.MaxBytes+1))
 	}
-	return node, true, nil
+	if err != nil {
+		return nil, fmt.Errorf("read saved set-up: %w; "+gpioCure, err, a.deps.Service)
+	}
+	return doc, nil
 }
 
-// gpioRepair adds to an error of the saved set-up what can be done.
-func gpioRepair(file string, err error) error {
-	if !strings.Contains(err.Error(), file) {
-		err = fmt.Errorf("%s: %w", file, err)
+// restore brings a saved set-up into force.
+func (a *gpioAgent) restore(doc []byte) error {
+	node, err := config.ParseNode(a.file(), doc)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("saved set-up: %w; nothing is set up until the file is put right, or removed for the set-up of the configuration", err)
+	if node.IsZero() {
+		return fmt.Errorf("%s is empty", a.file())
+	}
+	var kept gpioOptions
+	if err := node.Decode(&kept); err != nil {
+		return err
+	}
+	a.present.options.Chip = cmp.Or(kept.Chip, a.present.options.Chip)
+	return gpioLocate(node, a.apply(kept, nil))
+}
+
+// locate gives an error of the configuration's set-up its file and line.
+func (a *gpioAgent) locate(err error) error {
+	if f, ok := errors.AsType[*gpioFault](err); ok && a.deps.At != nil {
+		return a.deps.At(f.at, "%w", f.err)
+	}
+	return err
+}
+
+// gpioReadable returns a document as it is in its file, if it is text that fits an answer.
+func gpioReadable(file string, doc []byte) ([]byte, error) {
+	switch {
+	case len(doc) > config.MaxBytes:
+		return nil, reports.Errorf(reports.CodeBadSetup, "saved set-up %s has more than %d bytes", file, config.MaxBytes)
+	case !utf8.Valid(doc) || bytes.ContainsRune(doc, 0):
+		return nil, reports.Errorf(reports.CodeBadSetup, "saved set-up %s is no text", file)
+	}
+	return doc, nil
 }
 
 // gpioLocate gives the error of a set-up the line of the document where it has one.
@@ -121,8 +158,13 @@ func (a *gpioAgent) Setup(ctx context.Context, doc []byte) error {
 	return err
 }
 
-// CurrentSetup returns the set-up in force as a document.
-func (a *gpioAgent) CurrentSetup() ([]byte, error) { return config.Marshal(a.present.options) }
+// CurrentSetup returns the set-up in force as a document, or the one that could not be brought into force.
+func (a *gpioAgent) CurrentSetup() ([]byte, error) {
+	if a.unmet != nil {
+		return a.unmet()
+	}
+	return config.Marshal(a.present.options)
+}
 
 func (a *gpioAgent) save(o gpioOptions) error {
 	doc, err := config.Marshal(o)

@@ -171,7 +171,7 @@ func TestGPIOSavedSetupRefused(t *testing.T) {
 		}
 		_, err := b.try(gpioBefore)
 		if err == nil || !strings.HasPrefix(err.Error(), "saved set-up: "+file+want) ||
-			!strings.HasSuffix(err.Error(), "; nothing is set up until the file is put right, or removed for the set-up of the configuration") {
+			!strings.HasSuffix(err.Error(), "; nothing is set up until a good one is sent (udpsrv setup HOST/gpio -f FILE), or the file is put right, or removed for the set-up of the configuration") {
 			t.Errorf("saved %q: error %v, want %s", doc, err, file+want)
 		}
 		if b.held() != "17" {

@@ -126,7 +126,7 @@ func (a *gpioAgent) commit(next gpioState) {
 			a.log.Warn("close the old chip", "err", err)
 		}
 	}
-	a.present = next
+	a.present, a.unmet = next, nil
 	points := make([]reports.Point, len(next.lines))
 	known := map[string]bool{}
 	for i, l := range next.lines {

@@ -75,7 +75,7 @@ func (c RunnerConfig) plan(conf config.Config) (plan, error) {
 		if err != nil {
 			return p, err
 		}
-		e.deps = Deps{StateDir: conf.StateDir, Root: c.Root, OpenChip: c.OpenChip}
+		e.deps = Deps{StateDir: conf.StateDir, Root: c.Root, OpenChip: c.OpenChip, At: a.Errorf}
 		if len(c.Only) == 0 || slices.Contains(c.Only, a.Name) {
 			p.entries = append(p.entries, e)
 		}

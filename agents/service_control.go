@@ -156,7 +156,7 @@ func (s *service) controlRefresh(a *asked, block []byte) {
 // setup has the agent take a new set-up, and describes it anew.
 func (s *service) setup(a *asked) {
 	doc, _ := a.Value.([]byte) // always, by ParseCommand
-	if !s.free(a) {
+	if !s.waiting() && !s.free(a) {
 		return
 	}
 	agent, ok := s.inst.agent.(Setupper)
@@ -178,6 +178,7 @@ func (s *service) setup(a *asked) {
 				a.failed(badSetup(err))
 				return
 			}
+			inst.waits = nil
 			if err := s.describe(desc); err != nil {
 				a.failed(reports.Errorf(reports.CodeDevice, "%w", err))
 				s.fail(err)
@@ -201,7 +202,7 @@ func badSetup(err error) error {
 
 // getSetup answers with the document that would make the present set-up.
 func (s *service) getSetup(a *asked) {
-	if !s.free(a) {
+	if !s.waiting() && !s.free(a) {
 		return
 	}
 	agent, ok := s.inst.agent.(Setupper)

@@ -55,6 +55,8 @@ func (s *service) work(now time.Time) {
 		// Commands go before samples, but can't keep them off for ever.
 	case s.inst == nil && !now.Before(s.retryAt):
 		s.make()
+	case s.waiting() && !now.Before(s.retryAt):
+		s.closeAgent()
 	case s.ready:
 		s.sampleNext(now)
 	}
@@ -66,7 +68,7 @@ func (s *service) untilNext(now time.Time) time.Duration {
 	switch {
 	case s.call != nil && !s.call.stuck:
 		at = s.call.stuckAt
-	case s.call == nil && s.inst == nil:
+	case s.call == nil && (s.inst == nil || s.waiting()):
 		at = s.retryAt
 	case s.call == nil && s.ready:
 		at = s.schedule.next()

@@ -22,6 +22,7 @@ const (
 // instance is an agent with the worker from which all its methods are called, one at a time.
 type instance struct {
 	agent Agent
+	waits Setupper    // the agent, if it came with an error and can do nothing but take a set-up
 	jobs  chan func() // has room for one: a job is only given to an idle worker
 }
 
@@ -105,6 +106,7 @@ func (s *service) finish(err error) {
 	if p, ok := errors.AsType[*panicError](err); ok {
 		s.log.Error("agent panicked", "call", c.what, "err", p, "stack", string(p.stack))
 		if s.inst != nil { // nil: it was in its Close
+			s.inst.waits = nil
 			s.fail(fmt.Errorf("%s: %w", c.what, p))
 		}
 	}
@@ -145,6 +147,9 @@ func (s *service) make() {
 	s.begin("start", makeTimeout, func(context.Context) error {
 		agent, err := s.entry.make(s.log)
 		if err != nil {
+			if setupper, ok := agent.(Setupper); ok {
+				inst.agent, inst.waits = agent, setupper
+			}
 			return err
 		}
 		if agent == nil {
@@ -173,7 +178,10 @@ func (s *service) started() {
 	}
 }
 
-// fail takes the agent out of service because of err, closes it and sets the time for the next attempt.
+// fail takes the agent out of service because of err and sets the time for the next attempt. The agent is closed, or, if it
+// only waits for a set-up, kept until then. The status is offline in both cases: whoever looks at a sweep or switches by the
+// status wants to know whether the service does its work, and this one does none of it. That it can be cured by a set-up, and
+// how, stands on the error topic.
 func (s *service) fail(err error) {
 	now := time.Now()
 	if !s.since.IsZero() && now.Sub(s.since) > backoffMost {
@@ -187,8 +195,13 @@ func (s *service) fail(err error) {
 	s.setStatus(reports.Offline)
 	s.fault(faultAgent, err.Error())
 	s.retryAt = now.Add(wait)
-	s.closeAgent()
+	if !s.waiting() {
+		s.closeAgent()
+	}
 }
+
+// waiting reports whether there is an agent that came with an error and waits for a set-up.
+func (s *service) waiting() bool { return s.call == nil && s.inst != nil && s.inst.waits != nil }
 
 // closeAgent closes the agent that there may be and lets its worker go.
 func (s *service) closeAgent() {
