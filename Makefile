@@ -44,7 +44,8 @@ fuzz: ## fuzz every parser for FUZZTIME each (20s)
 lab: build ## the tests on many hosts and on a real kernel's GPIO; as root
 	lab/lab.sh
 
-install: build ## install binaries, units and an example configuration below DESTDIR
+# sudo often hides go: then what `make build` made is installed.
+install: $(if $(shell command -v go 2>/dev/null),build) ## install binaries, units and an example configuration below DESTDIR
 	systemd/install.sh '$(DESTDIR)' '$(PREFIX)' '$(SYSCONF)' '$(UDEVDIR)'
 
 uninstall: ## take away what install has put in place; a changed configuration stays

@@ -24,6 +24,9 @@ if [ -n "$remove" ]; then
 	exit 0
 fi
 
+for b in udpsrv udpmon agentd; do
+	[ -x "bin/$b" ] || { echo "bin/$b is not built: run make build first" >&2; exit 1; }
+done
 install -d "$bin" "$lib"/systemd/system "$lib"/sysusers.d "$lib"/tmpfiles.d "$dest$udev" "$dest$sysconf/rollcall"
 install -m 0755 bin/udpsrv bin/udpmon bin/agentd "$bin/"
 for u in udpmon.service agent@.service; do

@@ -1,0 +1,79 @@
+package systemd
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"rollcall/lab"
+)
+
+// files returns the files below root.
+func files(t *testing.T, root string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			out = append(out, strings.TrimPrefix(path, root))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestInstallAndUninstall(t *testing.T) {
+	lab.Need(t, "make")
+	root := t.TempDir()
+	run := func(target string) string {
+		t.Helper()
+		cmd := exec.Command("make", target, "DESTDIR="+root)
+		cmd.Dir = "../.."
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("make %s: %v\n%s", target, err, out)
+		}
+		return string(out)
+	}
+	run("install")
+	want := []string{
+		"/etc/rollcall/rollcall.yaml",
+		"/usr/lib/udev/rules.d/60-rollcall.rules",
+		"/usr/local/bin/agentd", "/usr/local/bin/udpmon", "/usr/local/bin/udpsrv",
+		"/usr/local/lib/systemd/system/agent@.service", "/usr/local/lib/systemd/system/udpmon.service",
+		"/usr/local/lib/sysusers.d/rollcall.conf", "/usr/local/lib/tmpfiles.d/rollcall.conf",
+	}
+	if got := files(t, root); !slices.Equal(got, want) {
+		t.Errorf("installed\n%q\nwant\n%q", got, want)
+	}
+	run("uninstall")
+	if got := files(t, root); len(got) > 0 {
+		t.Errorf("uninstall left %q", got)
+	}
+
+	run("install")
+	config := root + "/etc/rollcall/rollcall.yaml"
+	mine := []byte("host: mine\n")
+	if err := os.WriteFile(config, mine, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := run("install"); !strings.Contains(out, "kept: "+config) {
+		t.Errorf("a second install said %q", out)
+	}
+	if out := run("uninstall"); !strings.Contains(out, "kept: "+config) {
+		t.Errorf("uninstall said %q", out)
+	}
+	if got, err := os.ReadFile(config); err != nil || string(got) != string(mine) {
+		t.Errorf("the changed configuration is %q, %v", got, err)
+	}
+	if got := files(t, root); len(got) != 1 {
+		t.Errorf("left: %q, want the changed configuration alone", got)
+	}
+}
