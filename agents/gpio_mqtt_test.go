@@ -345,7 +345,7 @@ func TestGPIOWithoutChipOverMQTT(t *testing.T) {
 func TestHostsensorOverMQTT(t *testing.T) {
 	t.Parallel()
 	board := newHostsensorBoard(t, "pi4")
-	l := newServiceLab(t, "hostsensor", "host: pi\nagents: {hostsensor: {poll: 1s}}\n")
+	l := newServiceLab(t, "hostsensor", "host: pi\nagents: {hostsensor: {poll: 1s, points: {network/*/*: {poll: 50ms}}}}\n")
 	board.mkdir("boot/firmware/x") // statfs is real here
 	l.root = board.root
 	l.start()

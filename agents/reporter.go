@@ -30,6 +30,7 @@ type reporter struct {
 	services func() []reports.Service
 	deliver  func(context.Context, bus.Config, ...bus.Message) error
 	now      func() time.Time
+	timeout  time.Duration // of one answer
 	log      *slog.Logger
 	queue    chan answer
 
@@ -75,7 +76,8 @@ func (r *Runner) startReporter(ctx context.Context) *reporter {
 }
 
 func newReporter(services func() []reports.Service, deliver func(context.Context, bus.Config, ...bus.Message) error, log *slog.Logger) *reporter {
-	return &reporter{services: services, deliver: deliver, now: time.Now, log: log, queue: make(chan answer, reportsWaiting),
+	return &reporter{services: services, deliver: deliver, now: time.Now, timeout: reportTimeout, log: log,
+		queue:    make(chan answer, reportsWaiting),
 		answered: map[string]time.Time{}, failed: map[string]time.Time{}, cancel: func() {}}
 }
 
@@ -197,7 +199,7 @@ func (p *reporter) answer(ctx context.Context, a answer) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	return p.deliver(ctx, bus.ForeignAt(a.endpoint.Addr, a.endpoint.TLS), messages...)
 }

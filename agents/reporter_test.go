@@ -312,14 +312,18 @@ func TestUnreachableEndpoint(t *testing.T) {
 			t.Parallel()
 			var log strings.Builder
 			p := testReporter(t, t.TempDir(), bus.Deliver)
+			if p.timeout != reportTimeout {
+				t.Errorf("timeout %v, want %v", p.timeout, reportTimeout)
+			}
+			p.timeout = 300 * time.Millisecond
 			p.log = slog.New(slog.NewTextHandler(&log, nil))
 			a := answer{reports.Request{Cmd: "status", Topic: "/x"}, discover.Endpoint{Addr: netip.MustParseAddrPort(addr)}}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			start := time.Now()
 			err := p.answer(ctx, a)
-			if took := time.Since(start); err == nil || took > reportTimeout+time.Second {
-				t.Errorf("answer = %v after %v, want an error within %v", err, took, reportTimeout)
+			if took := time.Since(start); err == nil || took > p.timeout+time.Second {
+				t.Errorf("answer = %v after %v, want an error within %v", err, took, p.timeout)
 			}
 			for range 5 {
 				p.logFailure(a.endpoint, err)
