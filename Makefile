@@ -6,7 +6,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 BINARIES  := udpsrv udpmon agentd
 # The race detector needs a C compiler; without one the tests run without it.
-RACE      := $(shell command -v gcc >/dev/null 2>&1 && [ "$$(go env GOARCH)" != arm ] && echo -race)
+RACE      := $(shell command -v gcc >/dev/null 2>&1 && [ "$$(go env GOARCH 2>/dev/null)" != arm ] && echo -race)
 GOTEST    := CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) -shuffle=on
 STATIC    := go run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 FUZZTIME  ?= 20s
