@@ -16,9 +16,8 @@ import (
 
 const (
 	defaultMaxClients = 10_000
-	maxPacketSize     = 128 << 10 // what every broker that we know accepts (BROKERS.md §2.4)
-	maxInflight       = 65_535    // M2: packet IDs are 16 bits, so this is all there can be
-	maxQueued         = 16 << 10  // M3: messages that wait to be written to one client
+	maxInflight       = 65_535   // M2: packet IDs are 16 bits, so this is all there can be
+	maxQueued         = 16 << 10 // M3: messages that wait to be written to one client
 )
 
 // Config says where the broker listens and what it lets whom do.
@@ -65,6 +64,7 @@ type Broker struct {
 	retained  *retained
 	sessions  sessions
 	patience  patience
+	slots     slots
 	refusals  *limiter // log lines about refused packets
 	faults    *limiter // log lines about other trouble of clients
 
@@ -95,6 +95,7 @@ func New(c Config) (*Broker, error) {
 		patience: defaultPatience(),
 		log:      c.Log,
 		conns:    map[*conn]struct{}{},
+		slots:    newSlots(),
 		refusals: newLimiter(time.Minute),
 		faults:   newLimiter(time.Minute),
 	}

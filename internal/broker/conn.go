@@ -23,10 +23,11 @@ type patience struct {
 	connect time.Duration // from the connection to CONNECT
 	write   time.Duration // to take writeChunk
 	stall   time.Duration // the same while somebody waits for it
+	large   time.Duration // to send a large packet
 }
 
 func defaultPatience() patience {
-	return patience{connect: 5 * time.Second, write: 5 * time.Second, stall: 2 * time.Second}
+	return patience{connect: 5 * time.Second, write: 5 * time.Second, stall: 2 * time.Second, large: 10 * time.Second}
 }
 
 // conn is a connection as mochi sees it. Its upper fields belong to the goroutine that serves it; others may read them once
@@ -43,6 +44,13 @@ type conn struct {
 	release   func()        // lets go of the client ID, see sessions
 	alias     alias         // of the packet that is being worked off
 	done      chan struct{}
+	frames    frames
+	readErr   error         // what came cannot be read on
+	slots     chan struct{} // for large packets, shared with others
+	hasSlot   bool          // for one
+
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
 
 	mu       sync.Mutex
 	pending  []byte // written by mochi, but not yet to the socket
@@ -54,7 +62,7 @@ type conn struct {
 }
 
 func newConn(raw net.Conn, p patience) *conn {
-	c := &conn{Conn: raw, patience: p, release: func() {}, done: make(chan struct{})}
+	c := &conn{Conn: raw, patience: p, release: func() {}, done: make(chan struct{}), closing: make(chan struct{})}
 	c.room.L = &c.mu
 	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
@@ -66,6 +74,12 @@ func newConn(raw net.Conn, p patience) *conn {
 	}
 	_ = raw.SetReadDeadline(time.Now().Add(p.connect)) // fails only on a closed connection, as the next Read will
 	return c
+}
+
+// Close closes the connection, whoever reads, writes or waits.
+func (c *conn) Close() error {
+	c.closeOnce.Do(func() { close(c.closing) })
+	return c.Conn.Close()
 }
 
 // SetDeadline is what mochi calls for the keep alive; its t is too early for short and very long ones. Only reads wait for

@@ -6,6 +6,11 @@
 //   - A frame that crashes the decoder costs its sender the connection, not everybody the process (M1).
 //   - Queues are 65,535 unacknowledged and 16,384 unwritten messages for each client (M2, M3); what is lost beyond that is
 //     counted and logged. A client that takes nothing for 5 s is disconnected, so that it cannot stall the others.
+//   - A packet may have 2 MiB, so that a command which is too long gets an answer; a larger one, and a CONNECT, SUBSCRIBE or
+//     UNSUBSCRIBE of more than 128 KiB, closes the connection before memory is spent on it. A message of more than 128 KiB is
+//     acknowledged to its sender as any other, but goes only to subscribers that are connected, with QoS 0 and maybe before
+//     older messages that wait for a slow one; it is not retained, which is logged. Four at a time are read, within 10 s each,
+//     and four of clients that are not trusted; the others wait.
 //   - Sessions of persistent clients live in memory, for an hour and with 1,000 messages at most; they do not survive a
 //     restart, and after a reconnect queued messages may come out of order (M4 to M6). Number the payloads where it matters.
 //   - Config.Allow decides about every publish, last will, filter and delivery; the default is no (M7). Topics that begin

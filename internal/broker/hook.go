@@ -163,6 +163,9 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 // OnPublish passes a message on; where its sender is not trusted or there is no room for one more retained message it is not
 // retained.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if isLarge(pk) {
+		return pk, h.broker.publishLarge(cl, pk)
+	}
 	if c, ok := cl.Net.Conn.(*conn); ok && pk.FixedHeader.Retain && !h.broker.trusts(c) {
 		pk.FixedHeader.Retain = false
 	}

@@ -80,8 +80,9 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 // start serves a connection in a goroutine of its own, unless there are too many.
 func (b *Broker) start(raw net.Conn, listener string) {
 	c := newConn(raw, b.patience)
-	b.mu.Lock()
 	other := !b.trusts(c)
+	c.slots = b.slots.of(!other)
+	b.mu.Lock()
 	full := len(b.conns) >= b.config.MaxClients+spareConns || (other && b.others >= b.config.MaxClients-b.config.MaxClients/4)
 	if b.closed || full {
 		b.mu.Unlock()
@@ -115,6 +116,7 @@ func (b *Broker) serve(c *conn, listener string) {
 	defer func() {
 		_ = c.Close()
 		c.flushers.Wait()
+		c.endLarge()
 		c.release()
 	}()
 	defer b.guard(c, "end of connection")

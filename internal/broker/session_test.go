@@ -34,7 +34,7 @@ func TestLastWill(t *testing.T) {
 		"protocol error":        {4, func(c *raw, _ string) { c.send(connectFrame{id: "x"}.bytes()) }, true},
 		"malformed frame":       {4, func(c *raw, _ string) { c.send([]byte{0x30, 1, 0}) }, true},
 		"crash of the decoder":  {5, func(c *raw, _ string) { c.send(crashFrame()) }, true},
-		"packet too large":      {4, func(c *raw, _ string) { c.send([]byte{0x30, 0xff, 0xff, 0x7f}) }, true},
+		"packet too large":      {4, func(c *raw, _ string) { c.send([]byte{0x30, 0xff, 0xff, 0xff, 0x7f}) }, true},
 		"take-over":             {4, func(c *raw, addr string) { dial(c.t, addr).connect("h") }, true},
 		"take-over v5":          {5, func(c *raw, addr string) { dial(c.t, addr).connect("h") }, true},
 		"refused publish":       {4, func(c *raw, _ string) { c.send(publishFrame("forbidden", "", 1, false, 1)) }, true},

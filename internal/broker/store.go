@@ -67,7 +67,7 @@ func (m message) marshal() []byte {
 }
 
 func parseMessage(b []byte) (message, error) {
-	if len(b) <= messageHeader || len(b) > messageHeader+maxPacketSize || b[0] != messageFormat || b[1] > 2 {
+	if len(b) <= messageHeader || len(b) > messageHeader+maxKept || b[0] != messageFormat || b[1] > 2 {
 		return message{}, fmt.Errorf("message of %d bytes: %w", len(b), errCorrupt)
 	}
 	return message{
