@@ -3,7 +3,9 @@ package agents
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 // waitingAgents makes agents that come with an error until one is fixed, and remembers them.
 type waitingAgents struct {
+	mu    sync.Mutex
 	made  []*fakeAgent
 	fixed bool
 	equip func(*fakeAgent)
@@ -22,11 +25,32 @@ func (w *waitingAgents) make() (Agent, error) {
 	if w.equip != nil {
 		w.equip(a)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.made = append(w.made, a)
 	if w.fixed {
 		return a, nil
 	}
 	return a, errors.New("saved set-up: s.setup.yaml:3: pin: no such line")
+}
+
+// fix lets the agents that are made from now on work.
+func (w *waitingAgents) fix() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fixed = true
+}
+
+// closed returns how often each agent was closed.
+func (w *waitingAgents) closed() (n []int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.made {
+		a.mu.Lock()
+		n = append(n, a.closed)
+		a.mu.Unlock()
+	}
+	return n
 }
 
 func TestAgentThatWaitsForASetup(t *testing.T) {
@@ -58,8 +82,8 @@ func TestAgentThatWaitsForASetup(t *testing.T) {
 		b.wantState("error", "")
 		b.wantState("relay", "OFF")
 		b.after(time.Hour)
-		if len(w.made) != 1 || w.made[0].closed != 0 {
-			t.Errorf("%d agents were made, the first closed %d times; want it to stay", len(w.made), w.made[0].closed)
+		if n := w.closed(); !slices.Equal(n, []int{0}) {
+			t.Errorf("agents were closed %v times, want one that stays", n)
 		}
 	})
 }
@@ -75,16 +99,17 @@ func TestAgentThatWaitsIsMadeAnew(t *testing.T) {
 		b.wantCodes(reports.CodeBadSetup)
 		b.wantState("status", "offline")
 		b.after(10 * time.Minute)
-		if n := len(w.made); n < 10 || n > 20 {
+		if n := len(w.closed()); n < 10 || n > 20 {
 			t.Errorf("%d agents in 10 minutes, want a back-off up to one a minute", n)
 		}
-		w.fixed = true
+		w.fix()
 		b.after(time.Minute)
 		b.wantState("status", "online")
 		b.wantState("error", "")
-		for i, a := range w.made {
-			if want := min(1, len(w.made)-1-i); a.closed != want {
-				t.Errorf("agent %d of %d was closed %d times, want %d", i+1, len(w.made), a.closed, want)
+		n := w.closed()
+		for i, times := range n {
+			if want := min(1, len(n)-1-i); times != want {
+				t.Errorf("agent %d of %d was closed %d times, want %d", i+1, len(n), times, want)
 			}
 		}
 	})
@@ -99,10 +124,10 @@ func TestAgentThatWaitsAndPanics(t *testing.T) {
 		b.do("setup", "a: 2\n")
 		b.wantCodes(reports.CodeDevice)
 		b.wantState("error", "setup: panic: boom")
-		if w.made[0].closed != 1 {
+		if w.closed()[0] != 1 {
 			t.Error("the agent that panicked was not closed")
 		}
-		w.fixed = true
+		w.fix()
 		b.after(time.Minute)
 		b.wantState("status", "online")
 	})
@@ -124,7 +149,7 @@ func TestAgentThatWaitsAndDescribesBadly(t *testing.T) {
 		b.do("setup", "a: 2\n")
 		b.wantCodes(reports.CodeDevice)
 		b.wantState("status", "offline")
-		if w.made[0].closed != 1 {
+		if w.closed()[0] != 1 {
 			t.Error("the agent was not closed")
 		}
 	})
