@@ -27,6 +27,7 @@ type entry struct {
 	factory    Factory
 	options    Options
 	points     map[string]config.Filter
+	level      *slog.Level // of the log topic; nil: none
 	deps       Deps
 }
 
@@ -39,7 +40,8 @@ func (e entry) make(log *slog.Logger) (Agent, error) {
 
 // same reports whether two entries mean the same, so that a service of the one need not be disturbed for the other.
 func (e entry) same(other entry) bool {
-	return e.name == other.name && e.kind == other.kind && reflect.DeepEqual(e.options, other.options) && reflect.DeepEqual(e.points, other.points)
+	return e.name == other.name && e.kind == other.kind && reflect.DeepEqual(e.options, other.options) && reflect.DeepEqual(e.points, other.points) &&
+		reflect.DeepEqual(e.level, other.level)
 }
 
 // same reports whether the services of two plans are on the same host and broker.
@@ -85,7 +87,7 @@ func (c RunnerConfig) plan(conf config.Config) (plan, error) {
 
 // entry checks one configured agent and decodes its options. The configuration has checked its name and its points.
 func (c RunnerConfig) entry(a config.Agent) (entry, error) {
-	e := entry{name: a.Name, kind: a.Kind, points: a.Points}
+	e := entry{name: a.Name, kind: a.Kind, points: a.Points, level: a.Log.Level()}
 	i := slices.IndexFunc(c.Factories, func(f Factory) bool { return f.Name == a.Kind })
 	if i < 0 {
 		var kinds []string

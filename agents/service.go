@@ -29,7 +29,9 @@ type service struct {
 	entry  entry // constant
 	host   string
 	topics reports.Topics
-	log    *slog.Logger
+	quiet  *slog.Logger // goes to the program's log only
+	log    *slog.Logger // goes to the log topic as well, if that is switched on
+	public *topicLog    // nil: it is not
 	out    outlet
 
 	described atomic.Pointer[reports.Service] // what the service says of itself; read by all
@@ -76,7 +78,7 @@ func newService(e entry, host string, log *slog.Logger) *service {
 		entry:    e,
 		host:     host,
 		topics:   reports.Topics{Host: host, Service: e.name},
-		log:      log.With("agent", e.name),
+		quiet:    log.With("agent", e.name),
 		first:    make(chan struct{}),
 		alive:    make(chan struct{}),
 		over:     make(chan struct{}),
@@ -88,6 +90,11 @@ func newService(e entry, host string, log *slog.Logger) *service {
 		ghosts:   map[string]bool{},
 		polls:    map[string]time.Duration{},
 		status:   reports.Offline,
+	}
+	s.log = s.quiet
+	if e.level != nil {
+		s.public = newTopicLog(s.topics.To("log"), *e.level)
+		s.log = slog.New(topicHandler{Handler: s.quiet.Handler(), to: s.public})
 	}
 	desc := reports.Service{Name: e.name, Function: e.kind}.On(host)
 	s.described.Store(&desc)
@@ -103,7 +110,7 @@ func (s *service) statusMessage(status reports.Status) bus.Message {
 func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bool) error {
 	will := s.statusMessage(reports.Offline)
 	broker.ClientID = "rollcall-" + s.host + "-" + s.entry.name // a second one of the same name takes the connection over
-	broker.Will, broker.Last, broker.Log = &will, []bus.Message{will}, s.log
+	broker.Will, broker.Last, broker.Log = &will, []bus.Message{will}, s.quiet
 	broker.Direct = true // receive and remember only hand over
 	client, err := bus.New(broker)
 	if err != nil {
@@ -120,9 +127,15 @@ func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bo
 	defer disconnect()
 	lost := make(chan error, 1)
 	go func() { lost <- client.Run(connected) }()
+	if s.public != nil {
+		s.public.start(client)
+	}
 	s.loop(ctx)
 	if retired.Load() {
 		s.erase()
+	}
+	if s.public != nil {
+		s.public.stop()
 	}
 	disconnect()
 	return <-lost

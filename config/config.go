@@ -53,6 +53,7 @@ type Broker struct {
 type Agent struct {
 	Name    string
 	Kind    string            // "agent:", or Name where that key is missing
+	Log     LogLevel          // "log:", what of its log the service publishes on its log topic
 	Points  map[string]Filter // "points:", by path or path pattern (path.Match); what the runner does for each point
 	Options Node              // all other keys; decode it into the kind's own options
 }
@@ -67,17 +68,17 @@ func (a Agent) Errorf(key, format string, args ...any) error {
 // Filter is what the runner does with the values of a point between the agent and the broker. Nil means the point's own
 // default. Order: scale, offset, clamp, digits; then stale, on_change, delta, min_interval, heartbeat.
 type Filter struct {
-	Poll        *reports.Duration `yaml:"poll" doc:"how often the point is read"`
-	Scale       *float64          `yaml:"scale" doc:"multiplies the value"`
+	Poll        *reports.Duration `yaml:"poll" doc:"how often the point is read; at least 10ms; 0: once, and when asked"`
+	Scale       *float64          `yaml:"scale" doc:"multiplies the value; not 0"`
 	Offset      *float64          `yaml:"offset" doc:"is added to the scaled value"`
 	Min         *float64          `yaml:"min" doc:"a lower value becomes this"`
 	Max         *float64          `yaml:"max" doc:"a higher value becomes this"`
-	Digits      *int              `yaml:"digits" doc:"decimal places"`
+	Digits      *int              `yaml:"digits" doc:"decimal places, 0 to 9"`
 	OnChange    *bool             `yaml:"on_change" doc:"publish only a value that differs from the last one published"`
 	Delta       *float64          `yaml:"delta" doc:"publish only a change of at least this much"`
-	MinInterval *reports.Duration `yaml:"min_interval" doc:"publish at most this often; the last value is never lost"`
-	Heartbeat   *reports.Duration `yaml:"heartbeat" doc:"publish at least this often"`
-	StaleAfter  *reports.Duration `yaml:"stale_after" doc:"how old a value may get before it counts as stale"`
+	MinInterval *reports.Duration `yaml:"min_interval" doc:"publish at most this often; the last value is never lost; at least 1ms; 0: as it comes"`
+	Heartbeat   *reports.Duration `yaml:"heartbeat" doc:"publish at least this often; at least 100ms, and no less than min_interval; 0: only when there is something new"`
+	StaleAfter  *reports.Duration `yaml:"stale_after" doc:"how old a value may get before it counts as stale and its topic is emptied; at least 100ms, and no less than poll; 0: never; default: three polls, 10s at least, for a point that is polled"`
 }
 
 // Default returns the configuration of an empty file, but for Host, which Parse takes from the machine.
@@ -196,7 +197,7 @@ func agentsOf(n Node) ([]Agent, error) {
 }
 
 func agentOf(name string, n Node) (Agent, error) {
-	a := Agent{Name: name, Kind: name, Options: n.Without("agent", "points")}
+	a := Agent{Name: name, Kind: name, Options: n.Without("agent", "log", "points")}
 	if err := checkName(name); err != nil {
 		return a, n.Errorf("", "%w", err)
 	}
@@ -212,6 +213,10 @@ func agentOf(name string, n Node) (Agent, error) {
 			}
 			if err := reports.ValidName(a.Kind); err != nil {
 				return a, e.Value.Errorf("", "%w", err)
+			}
+		case "log":
+			if err := e.Value.Decode(&a.Log); err != nil {
+				return a, err
 			}
 		case "points":
 			if a.Points, err = filtersOf(e.Value); err != nil {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -291,7 +292,7 @@ func TestAgentOptionsKeepLines(t *testing.T) {
 	}{
 		{a.Options.Decode(&wrongType), "f.yaml:7: agents.door.pin: a list stands where a text is wanted"},
 		{a.Options.Decode(&unknown), `f.yaml:7: agents.door.pin: unknown key; did you mean "pim"?`},
-		{a.Options.Decode(&nearParent), "f.yaml:7: agents.door.pin: unknown key; known are points, chip, agent, points"},
+		{a.Options.Decode(&nearParent), "f.yaml:7: agents.door.pin: unknown key; known are points, chip, agent, log, points"},
 		{a.Errorf("agent", "there is no kind %q", a.Kind), `f.yaml:3: agents.door.agent: there is no kind "gpio"`},
 		{a.Errorf("points.a", "names no point"), "f.yaml:6: agents.door.points.a: names no point"},
 		{a.Errorf("", "is too much"), "f.yaml:2: agents.door: is too much"},
@@ -307,5 +308,43 @@ func TestAgentOptionsKeepLines(t *testing.T) {
 	}
 	if err := a.Options.Decode(&good); err != nil || good.Chip != "sim" || len(good.Pin) != 1 {
 		t.Errorf("Decode = %v, %+v", err, good)
+	}
+}
+
+func TestLogLevel(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text string
+		want LogLevel
+		err  string
+	}{
+		{"", LogOff, ""}, {"log: off", LogOff, ""}, {"log: debug", LogDebug, ""}, {"log: info", LogInfo, ""}, {"log: warn", LogWarn, ""},
+		{"log: error", LogError, ""}, {"log: 'off'", LogOff, ""}, {"log:", LogOff, ""},
+		{"log: wran", "", `f.yaml:3: agents.gpio.log: "wran" is no level; did you mean "warn"?`},
+		{"log: INFO", "", `f.yaml:3: agents.gpio.log: "INFO" is no level; did you mean "info"?`},
+		{"log: true", "", `f.yaml:3: agents.gpio.log: "true" is no level; known are off, debug, info, warn, error`},
+		{"log: [info]", "", "f.yaml:3: agents.gpio.log: a list stands where a text is wanted"},
+		{"lgo: info", "", `f.yaml:3: agents.gpio.lgo: unknown key; did you mean "log"?`},
+	} {
+		conf, err := parse("f.yaml", []byte("agents:\n  gpio:\n    "+c.text+"\n"), testHostname)
+		if err == nil {
+			err = conf.Agents[0].Options.Decode(&struct{}{})
+		}
+		switch {
+		case c.err != "":
+			if err == nil || err.Error() != c.err {
+				t.Errorf("%s: %v, want %s", c.text, err, c.err)
+			}
+		case err != nil || conf.Agents[0].Log != c.want:
+			t.Errorf("%s: %q, %v, want %q", c.text, conf.Agents[0].Log, err, c.want)
+		}
+	}
+	for l, want := range map[LogLevel]slog.Level{LogDebug: slog.LevelDebug, LogInfo: slog.LevelInfo, LogWarn: slog.LevelWarn, LogError: slog.LevelError} {
+		if got := l.Level(); got == nil || *got != want {
+			t.Errorf("level of %s is %v", l, got)
+		}
+	}
+	if LogOff.Level() != nil {
+		t.Error("off has a level")
 	}
 }
