@@ -51,9 +51,11 @@ This page is generated (` + "`make docs`" + `).
 	host := config.Default()
 	host.Host = ""
 	table(config.Keys("", &host))
-	b.WriteString("## agents\n\n`agents` is a map from the name of a service to its options. The kind of agent is the name, unless `agent:` says\notherwise. Two keys belong to every agent:\n\n")
-	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n| `agents.NAME.agent` | text | `NAME` | the kind of agent: one of those below |\n| `agents.NAME.points.PATTERN` | map | | what the runner does with the values of the points whose path matches, with the keys below |\n\n")
-	b.WriteString("Values pass scale, offset, min and max, digits, in this order; then it is decided whether they are published.\n\n")
+	b.WriteString("## agents\n\n`agents` is a map from the name of a service to its options. The kind of agent is the name, unless `agent:` says\notherwise. Three keys belong to every agent:\n\n")
+	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n| `agents.NAME.agent` | text | `NAME` | the kind of agent: one of those below |\n| `agents.NAME.log` | text | `off` | off, debug, info, warn or error: which records of its log the service publishes on `/<host>/<service>/log`, those of the level and above |\n| `agents.NAME.points.PATTERN` | map | | what the runner does with the values of the points whose path matches, with the keys below |\n\n")
+	b.WriteString("Values pass scale, offset, min and max, digits, in this order; then it is decided whether they are published. " +
+		"A\npattern is a path with `*` for any part of a segment, `?` and `[a-z]` for one character. Where several match a path, the path itself\n" +
+		"goes before every pattern, and a longer pattern before a shorter one, key by key.\n\n")
 	table(config.Keys("agents.NAME.points.PATTERN", &config.Filter{}))
 	for _, f := range agents.All() {
 		fmt.Fprintf(&b, "## %s\n\n%s\n\n", f.Name, f.Doc)
