@@ -147,7 +147,7 @@ func (s *service) describe(desc reports.Service) error {
 	return nil
 }
 
-// maxMessage is how long a message to the broker may be: the broker of the host cuts at 128 KiB.
+// maxMessage is how long a message to the broker may be: above 128 KiB the embedded broker neither retains nor queues it.
 const maxMessage = 120 * 1024
 
 // warnUnused says which keys of "points" in the configuration match no point: a slip, or a point that is not there now.
