@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,38 +19,84 @@ const (
 	replyTopicLifetime = time.Hour
 )
 
-// replyTopics are the topics that answers to this host's own requests come in on. The zero value has none.
+// replyTopics are the topics that answers to this host's own requests come in on, with the time until which they do. It is
+// safe for concurrent use; its zero value has none.
 type replyTopics struct {
 	mu    sync.Mutex
 	until map[string]time.Time
-	fresh chan string // topics to subscribe to
 }
 
-// add remembers a topic.
-func (r *replyTopics) add(topic string) {
+// add remembers a topic, in place of the oldest if there are too many.
+func (r *replyTopics) add(topic string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if _, known := r.until[topic]; !known && len(r.until) >= maxReplyTopics {
+		oldest := slices.MinFunc(slices.Sorted(maps.Keys(r.until)), func(a, b string) int { return r.until[a].Compare(r.until[b]) })
+		delete(r.until, oldest)
+	}
 	if r.until == nil {
 		r.until = map[string]time.Time{}
 	}
-	_, known := r.until[topic]
-	if !known && len(r.until) >= maxReplyTopics {
-		return
-	}
-	r.until[topic] = time.Now().Add(replyTopicLifetime)
-	if !known && r.fresh != nil {
-		select {
-		case r.fresh <- topic:
-		default: // the map misses this sweep's answers; the next request brings the topic again
-			delete(r.until, topic)
-		}
-	}
+	r.until[topic] = now.Add(replyTopicLifetime)
 }
 
-func (r *replyTopics) has(topic string) bool {
+func (r *replyTopics) has(topic string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return time.Now().Before(r.until[topic])
+	return now.Before(r.until[topic])
+}
+
+// follow makes the subscriptions those of the topics at now: it calls subscribe for each that subscribed lacks, and unsubscribe
+// for each that it has too many.
+func (r *replyTopics) follow(now time.Time, subscribed map[string]bool, subscribe func(string) error, unsubscribe func(string)) error {
+	r.mu.Lock()
+	maps.DeleteFunc(r.until, func(_ string, until time.Time) bool { return !now.Before(until) })
+	wanted := maps.Clone(r.until)
+	r.mu.Unlock()
+	for topic := range subscribed {
+		if _, ok := wanted[topic]; !ok {
+			delete(subscribed, topic)
+			unsubscribe(topic)
+		}
+	}
+	for topic := range wanted {
+		if subscribed[topic] {
+			continue
+		}
+		if err := subscribe(topic); err != nil {
+			return err
+		}
+		subscribed[topic] = true
+	}
+	return nil
+}
+
+// followWithin bounds the subscription to the answers of a request, before which the request is not published.
+const followWithin = 2 * time.Second
+
+// ask publishes this host's own requests, whose answers come to a broker of this host: once it listens for them.
+func (m *monitor) ask(ctx context.Context) error {
+	subscribed := map[string]bool{}
+	follow := func() {
+		ctx, cancel := context.WithTimeout(ctx, followWithin)
+		defer cancel()
+		err := m.replies.follow(m.now(), subscribed,
+			func(topic string) error { return m.client.Subscribe(ctx, 1, m.heardReport, topic) }, m.client.Unsubscribe)
+		if err != nil && m.failures.allow("follow", m.now()) {
+			m.log.Warn("answers to this host's own requests are not followed", "err", err)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.expired:
+			follow()
+		case r := <-m.asks:
+			follow()
+			m.hand(r)
+		}
+	}
 }
 
 // allow is the embedded broker's access rule in the open mode. This machine's own programs may do anything but write below
@@ -60,26 +108,35 @@ func (m *monitor) allow(who broker.Peer, topic string, write bool) bool {
 		return true
 	case strings.HasPrefix(topic, "$"):
 		return false
-	case who.Loopback():
-		return true
-	case m.replies.has(topic) && !strings.HasPrefix(strings.TrimPrefix(topic, "/"), m.cfg.Host+"/"):
+	case who.Loopback(), m.isCommand(topic):
 		return true
 	}
-	return m.isCommand(topic)
+	return !m.isOurs(topic) && m.replies.has(topic, m.now())
+}
+
+// isOurs reports whether the topic is one that this host's own programs alone write to: below its name, and below those words
+// that are no host's.
+func (m *monitor) isOurs(topic string) bool {
+	first, _, _ := strings.Cut(strings.TrimLeft(topic, "/"), "/")
+	return first == m.cfg.Host || first == "udp" || slices.Contains(reports.Verbs, first)
 }
 
 // isCommand reports whether the topic is a command topic of one of this host's services.
 func (m *monitor) isCommand(topic string) bool {
 	segs := strings.Split(strings.TrimPrefix(topic, "/"), "/")
-	if len(segs) < 3 || segs[0] != m.cfg.Host {
+	var name string
+	switch {
+	case len(segs) < 2:
 		return false
-	}
-	name := segs[1]
-	if slices.Contains(reports.Verbs, name) { // the original's order: /host/set/service/path
+	case segs[0] != m.cfg.Host, len(segs) == 2: // the original's short form: /set/service/path
+		name = segs[1]
+	case slices.Contains(reports.Verbs, segs[1]): // the original's order: /host/set/service/path
 		name = segs[2]
+	default:
+		name = segs[1]
 	}
 	_, _, ok := reports.Topics{Host: m.cfg.Host, Service: name}.Parse(topic)
-	return ok
+	return ok && reports.ValidName(name) == nil
 }
 
 // restore makes every status on disk offline: nobody is connected to a broker that is only just starting, and whoever comes

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,32 +22,35 @@ const (
 	hostLifetime = time.Hour
 	hostSweeps   = 3
 	maxHosts     = 10_000
-	// sweepAnswers is how long after this host's own broadcast a list of hosts heard counts as the outcome of that sweep. A
-	// list that comes without one is of a sweep that asked only some hosts.
+	// sweepAnswers is how long after this host's own broadcast an answer counts as one to that. A list of hosts that comes
+	// later is of a sweep that asked only some of them.
 	sweepAnswers = 30 * time.Second
 )
 
 // heard is the map of hosts that this one has heard: /<hostname> = ipaddr, retained on the host's own broker. The names are
-// kept in a file as well, so that a restart finds what it has to take away. It is safe for concurrent use.
+// kept in a file as well, so that a restart finds what it has to take away. It is safe for concurrent use and never waits for
+// the disk but in save.
 type heard struct {
 	path string
-	now  func() time.Time
+	news chan struct{} // size 1: age and save have something to do
 
-	mu     sync.Mutex
-	sweeps int       // sweeps of this host that were answered
-	asked  time.Time // when this host last broadcast a request
-	hosts  map[string]host
+	mu    sync.Mutex
+	ended int        // sweeps of this host that are over
+	id    reports.ID // of the sweep under way
+	asked time.Time  // when it began; zero: none is under way
+	hosts map[string]host
+	dirty bool // differs from the file
 }
 
 type host struct {
-	Addr  netip.Addr
-	at    time.Time
-	sweep int
+	addr  netip.Addr
+	at    time.Time // last heard
+	sweep int       // number of the last sweep that it answered
 }
 
 // loadHeard reads the map; what is on it counts as heard now. The map is usable whatever the error.
-func loadHeard(path string, now func() time.Time) (*heard, error) {
-	h := &heard{path: path, now: now, hosts: map[string]host{}}
+func loadHeard(path string, now time.Time) (*heard, error) {
+	h := &heard{path: path, news: make(chan struct{}, 1), hosts: map[string]host{}}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, nil
@@ -60,24 +62,37 @@ func loadHeard(path string, now func() time.Time) (*heard, error) {
 	if err := json.Unmarshal(b, &saved); err != nil {
 		return h, fmt.Errorf("%s: %w", path, err)
 	}
-	for name, addr := range saved {
-		if reports.ValidName(name) == nil && len(h.hosts) < maxHosts {
-			h.hosts[name] = host{Addr: addr, at: now()}
+	for _, name := range slices.Sorted(maps.Keys(saved)) {
+		if addr := saved[name]; reports.ValidName(name) == nil && addr.IsValid() && len(h.hosts) < maxHosts {
+			h.hosts[name] = host{addr: addr, at: now}
 		}
 	}
 	return h, nil
 }
 
+// save writes the map to its file if it has changed since.
 func (h *heard) save() error {
-	out := map[string]netip.Addr{}
+	h.mu.Lock()
+	dirty := h.dirty
+	h.dirty = false
+	out := make(map[string]netip.Addr, len(h.hosts))
 	for name, e := range h.hosts {
-		out[name] = e.Addr
+		out[name] = e.addr
+	}
+	h.mu.Unlock()
+	if !dirty {
+		return nil
 	}
 	b, err := json.Marshal(out)
-	if err != nil {
-		return err
+	if err == nil {
+		err = config.Save(h.path, b)
 	}
-	return config.Save(h.path, b)
+	if err != nil {
+		h.mu.Lock()
+		h.dirty = true
+		h.mu.Unlock()
+	}
+	return err
 }
 
 // has reports whether the name is that of a host on the map.
@@ -88,60 +103,84 @@ func (h *heard) has(name string) bool {
 	return ok
 }
 
-// sweep notes that this host has asked all others.
-func (h *heard) sweep() {
-	h.mu.Lock()
-	h.asked = h.now()
-	h.mu.Unlock()
-}
-
-// add notes hosts that have answered and returns the messages that change the map, and the error of saving it.
-func (h *heard) add(found map[string]netip.Addr) ([]bus.Message, error) {
+// sweep notes that this host has asked all others. A machine with two networks hears its own request on both.
+func (h *heard) sweep(id reports.ID, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := h.now()
-	if !h.asked.IsZero() && now.Sub(h.asked) < sweepAnswers {
-		h.sweeps++
-		h.asked = time.Time{}
+	if !h.asked.IsZero() && id != "" && id == h.id {
+		return
 	}
-	out := h.aged(now)
+	h.end()
+	h.id, h.asked = id, now
+}
+
+// end ends the sweep under way.
+func (h *heard) end() {
+	if !h.asked.IsZero() {
+		h.ended++
+		h.asked = time.Time{}
+		h.poke()
+	}
+}
+
+func (h *heard) poke() {
+	select {
+	case h.news <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// add notes hosts that have answered and returns the messages that change the map. all says that these are all hosts that have
+// answered the sweep under way, and not only some of them.
+func (h *heard) add(found map[string]netip.Addr, all bool, now time.Time) []bus.Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sweep := h.ended
+	if !h.asked.IsZero() {
+		sweep++
+		if all || now.Sub(h.asked) >= sweepAnswers {
+			h.end()
+		}
+	}
+	var out []bus.Message
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		addr := found[name]
+		addr := found[name].Unmap()
 		old, ok := h.hosts[name]
-		if reports.ValidName(name) != nil || !addr.IsValid() || (!ok && len(h.hosts) >= maxHosts) {
+		if reports.ValidName(name) != nil || !addr.IsGlobalUnicast() && !addr.IsLoopback() || addr.Zone() != "" || (!ok && len(h.hosts) >= maxHosts) {
 			continue
 		}
-		h.hosts[name] = host{Addr: addr, at: now, sweep: h.sweeps}
-		if !ok || old.Addr != addr {
-			out = append(out, bus.Message{Topic: "/" + name, Payload: []byte(addr.String()), QoS: 1, Retained: true})
+		h.hosts[name] = host{addr: addr, at: now, sweep: sweep}
+		if !ok || old.addr != addr {
+			out = append(out, entryOf(name, addr))
 		}
 	}
-	return h.changed(out)
-}
-
-// age takes off hosts that have not been heard for too long.
-func (h *heard) age() ([]bus.Message, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.changed(h.aged(h.now()))
-}
-
-func (h *heard) aged(now time.Time) []bus.Message {
-	var out []bus.Message
-	for _, name := range slices.Sorted(maps.Keys(h.hosts)) {
-		if e := h.hosts[name]; now.Sub(e.at) > hostLifetime || h.sweeps-e.sweep > hostSweeps {
-			delete(h.hosts, name)
-			out = append(out, bus.Message{Topic: "/" + name, QoS: 1, Retained: true})
-		}
-	}
+	h.changed(out)
 	return out
 }
 
-func (h *heard) changed(out []bus.Message) ([]bus.Message, error) {
-	if len(out) == 0 {
-		return nil, nil
+// age takes off hosts that have not been heard for too long and returns the messages that say so.
+func (h *heard) age(now time.Time) []bus.Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.asked.IsZero() && now.Sub(h.asked) >= sweepAnswers {
+		h.end()
 	}
-	return out, h.save()
+	var out []bus.Message
+	for _, name := range slices.Sorted(maps.Keys(h.hosts)) {
+		if e := h.hosts[name]; now.Sub(e.at) >= hostLifetime || h.ended-e.sweep >= hostSweeps {
+			delete(h.hosts, name)
+			out = append(out, entryOf(name, netip.Addr{}))
+		}
+	}
+	h.changed(out)
+	return out
+}
+
+func (h *heard) changed(out []bus.Message) {
+	if len(out) > 0 {
+		h.dirty = true
+		h.poke()
+	}
 }
 
 // all returns the messages that make the whole map.
@@ -150,63 +189,16 @@ func (h *heard) all() []bus.Message {
 	defer h.mu.Unlock()
 	var out []bus.Message
 	for _, name := range slices.Sorted(maps.Keys(h.hosts)) {
-		out = append(out, bus.Message{Topic: "/" + name, Payload: []byte(h.hosts[name].Addr.String()), QoS: 1, Retained: true})
+		out = append(out, entryOf(name, h.hosts[name].addr))
 	}
 	return out
 }
 
-// heardList takes the list of hosts that udpsrv on this machine has just heard.
-func (m *monitor) heardList(msg bus.Message) {
-	var list []struct{ Hostname, IPAddr string }
-	if len(msg.Payload) == 0 || len(msg.Payload) > 1<<20 || reports.Depth(msg.Payload) > reports.MaxDepth || json.Unmarshal(msg.Payload, &list) != nil {
-		return
+// entryOf returns the message that puts a host on the map, or takes it off where the address is none.
+func entryOf(name string, addr netip.Addr) bus.Message {
+	m := bus.Message{Topic: "/" + name, QoS: 1, Retained: true}
+	if addr.IsValid() {
+		m.Payload = []byte(addr.String())
 	}
-	found := map[string]netip.Addr{}
-	for _, e := range list {
-		if addr, err := netip.ParseAddr(e.IPAddr); err == nil {
-			found[e.Hostname] = addr
-		}
-	}
-	m.mapChanged(m.hosts.add(found))
-}
-
-// heardReport takes an answer to this host's own request in the original form.
-func (m *monitor) heardReport(msg bus.Message) {
-	r, err := reports.ParseReport(msg.Payload)
-	if err != nil {
-		return
-	}
-	if addr, err := netip.ParseAddr(r.IPAddr); err == nil {
-		m.mapChanged(m.hosts.add(map[string]netip.Addr{r.Hostname: addr}))
-	}
-}
-
-func (m *monitor) mapChanged(messages []bus.Message, err error) {
-	if err != nil {
-		m.log.Warn("map of hosts not saved", "err", err)
-	}
-	for _, msg := range messages {
-		m.client.Keep(msg)
-	}
-}
-
-// age keeps the map, and listens for the answers to this host's own requests.
-func (m *monitor) age(ctx context.Context) error {
-	for _, msg := range m.hosts.all() {
-		m.client.Keep(msg)
-	}
-	t := time.NewTicker(time.Minute)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			m.mapChanged(m.hosts.age())
-		case topic := <-m.replies.fresh:
-			if err := m.client.Subscribe(ctx, 1, m.heardReport, topic); err != nil && ctx.Err() == nil {
-				m.log.Warn("answers to this host's own requests are not followed", "topic", topic, "err", err)
-			}
-		}
-	}
+	return m
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/internal/bus"
+	"rollcall/reports"
 )
 
 func addrs(pairs ...string) map[string]netip.Addr {
@@ -28,83 +30,167 @@ func shown(messages []bus.Message) string {
 	return strings.Join(out, " ")
 }
 
-func TestMapOfHosts(t *testing.T) {
-	t.Parallel()
-	now := time.Unix(1_800_000_000, 0)
-	path := filepath.Join(t.TempDir(), "heard.json")
-	h, err := loadHeard(path, func() time.Time { return now })
+// mapBed is a map of hosts with what the test does to it.
+type mapBed struct {
+	*heard
+	t testing.TB
+	c *clock
+}
+
+func newMap(t testing.TB, path string) mapBed {
+	t.Helper()
+	c := newClock()
+	h, err := loadHeard(path, c.now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	add := func(want string, pairs ...string) {
-		t.Helper()
-		got, err := h.add(addrs(pairs...))
-		if err != nil || shown(got) != want {
-			t.Errorf("add(%v) = %q, %v, want %q", pairs, shown(got), err, want)
-		}
+	return mapBed{h, t, c}
+}
+
+// list is udpsrv's list at the end of a sweep, report a single answer, and aged what age says then.
+func (m mapBed) list(want string, pairs ...string) {
+	m.t.Helper()
+	if got := shown(m.add(addrs(pairs...), true, m.c.now())); got != want {
+		m.t.Errorf("add(%v) = %q, want %q", pairs, got, want)
 	}
-	h.sweep()
-	add("/pi1=10.0.0.1 /pi2=10.0.0.2", "pi1", "10.0.0.1", "pi2", "10.0.0.2")
-	add("", "pi1", "10.0.0.1")
-	add("/pi1=10.0.0.9", "pi1", "10.0.0.9") // a new lease
-	add("", "a/b", "10.0.0.3", "#", "10.0.0.3")
-	if !h.has("pi2") || h.has("pi3") {
+}
+
+func (m mapBed) report(name, addr string) {
+	m.t.Helper()
+	m.add(addrs(name, addr), false, m.c.now())
+}
+
+func (m mapBed) aged(want string) {
+	m.t.Helper()
+	if got := shown(m.age(m.c.now())); got != want {
+		m.t.Errorf("age() = %q, want %q", got, want)
+	}
+}
+
+func TestMapOfHosts(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "heard.json")
+	m := newMap(t, path)
+	m.sweep("1", m.c.now())
+	m.list("/pi1=10.0.0.1 /pi2=10.0.0.2", "pi1", "10.0.0.1", "pi2", "10.0.0.2")
+	m.list("", "pi1", "10.0.0.1")
+	m.list("/pi1=10.0.0.9", "pi1", "10.0.0.9") // a new lease
+	m.list("/pi1=10.0.0.1", "pi1", "::ffff:10.0.0.1")
+	m.list("", "a/b", "10.0.0.3", "#", "10.0.0.3", "", "10.0.0.3", "pi3", "fe80::1%eth0", "pi4", "0.0.0.0", "pi5", "224.0.0.1", "pi6", "255.255.255.255")
+	if !m.has("pi2") || m.has("pi3") {
 		t.Error("has is wrong")
 	}
-
-	// Sweeps of some hosts only count nobody as missing.
-	for range 10 {
-		add("", "pi1", "10.0.0.9")
+	if err := m.save(); err != nil {
+		t.Fatal(err)
 	}
-	// Three sweeps of everybody without pi2: it goes with the fourth.
-	for range 3 {
-		h.sweep()
-		add("", "pi1", "10.0.0.9")
-	}
-	h.sweep()
-	add("/pi2=", "pi1", "10.0.0.9")
 
 	// A restart knows what it has to take away.
-	again, err := loadHeard(path, func() time.Time { return now })
-	if err != nil || shown(again.all()) != "/pi1=10.0.0.9" {
-		t.Errorf("after a restart the map is %q, %v", shown(again.all()), err)
+	again := newMap(t, path)
+	if got := shown(again.all()); got != "/pi1=10.0.0.1 /pi2=10.0.0.2" {
+		t.Errorf("after a restart the map is %q", got)
 	}
-	now = now.Add(hostLifetime + time.Second)
-	gone, err := again.age()
-	if err != nil || shown(gone) != "/pi1=" {
-		t.Errorf("after an hour age() = %q, %v", shown(gone), err)
+	again.c.pass(hostLifetime - time.Second)
+	again.aged("")
+	again.c.pass(time.Second)
+	again.aged("/pi1= /pi2=")
+	if err := again.save(); err != nil {
+		t.Fatal(err)
 	}
+	if got := shown(newMap(t, path).all()); got != "" {
+		t.Errorf("after the end of all hosts the file has %q", got)
+	}
+}
+
+// A host that three sweeps running have not heard is taken off, with the third; one that only some were asked about is not.
+func TestMapAfterThreeSweeps(t *testing.T) {
+	t.Parallel()
+	m := newMap(t, filepath.Join(t.TempDir(), "heard.json"))
+	m.sweep("1", m.c.now())
+	m.list("/pi1=10.0.0.1 /pi2=10.0.0.2", "pi1", "10.0.0.1", "pi2", "10.0.0.2")
+	for range 10 { // sweeps of one host alone
+		m.list("", "pi1", "10.0.0.1")
+		m.aged("")
+	}
+	for i, want := range []string{"", "", "/pi2="} {
+		m.sweep(reports.ID(fmt.Sprint(2+i)), m.c.now())
+		m.sweep(reports.ID(fmt.Sprint(2+i)), m.c.now()) // heard on a second network
+		m.list("", "pi1", "10.0.0.1")
+		m.aged(want)
+	}
+	// Once it is back it has three again, and a list in two parts counts once.
+	m.list("/pi2=10.0.0.2", "pi2", "10.0.0.2")
+	for i, want := range []string{"", "", "/pi2="} {
+		m.sweep(reports.ID(fmt.Sprint(10+i)), m.c.now())
+		m.list("")
+		m.list("", "pi1", "10.0.0.1")
+		m.aged(want)
+	}
+}
+
+// Sweeps of which no list comes, only reports, end with the next one or after a while.
+func TestMapFromReports(t *testing.T) {
+	t.Parallel()
+	m := newMap(t, filepath.Join(t.TempDir(), "heard.json"))
+	m.sweep("", m.c.now())
+	m.report("pi1", "10.0.0.1")
+	m.report("pi2", "10.0.0.2")
+	for range 2 {
+		m.sweep("", m.c.now())
+		m.report("pi1", "10.0.0.1")
+		m.report("pi1", "10.0.0.1")
+		m.aged("")
+	}
+	m.sweep("", m.c.now())
+	m.aged("") // pi2 may still answer this one
+	m.report("pi1", "10.0.0.1")
+	m.c.pass(sweepAnswers)
+	m.aged("/pi2=")
+	m.aged("")
 }
 
 func TestMapOfHostsIsBounded(t *testing.T) {
 	t.Parallel()
-	h, err := loadHeard(filepath.Join(t.TempDir(), "heard.json"), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := newMap(t, filepath.Join(t.TempDir(), "heard.json"))
 	many := map[string]netip.Addr{}
 	for i := range maxHosts + 100 {
-		many["h"+strings.Repeat("x", i%50)+string(rune('a'+i%26))+time.Duration(i).String()[:len(time.Duration(i).String())-2]] = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		many[fmt.Sprint("h", i)] = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 	}
-	if _, err := h.add(many); err != nil {
-		t.Fatal(err)
-	}
-	if len(h.hosts) > maxHosts {
-		t.Errorf("%d hosts on the map, at most %d are allowed", len(h.hosts), maxHosts)
+	if got := len(m.add(many, true, m.c.now())); got != maxHosts {
+		t.Errorf("%d hosts on the map, want %d", got, maxHosts)
 	}
 }
 
-func TestCorruptMapBeginsEmpty(t *testing.T) {
+func TestDamagedMap(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "heard.json")
-	if err := os.WriteFile(path, []byte(`{"pi1": "10.0.`), 0o600); err != nil {
+	for doc, want := range map[string]string{
+		`{"pi1": "10.0.`: "", `[]`: "", `{"pi1": 7}`: "", ``: "",
+		`{"pi1":"10.0.0.1","a/b":"10.0.0.2","pi3":""}`: "/pi1=10.0.0.1",
+	} {
+		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h, err := loadHeard(path, time.Now())
+		if (err == nil) != (want != "") || shown(h.all()) != want {
+			t.Errorf("loadHeard of %q = %q, %v, want %q", doc, shown(h.all()), err, want)
+		}
+		h.add(addrs("pi9", "10.0.0.9"), false, time.Now())
+		if err := h.save(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	h, err := loadHeard(path, time.Now)
-	if err == nil || h == nil || len(h.hosts) != 0 {
-		t.Fatalf("loadHeard = %v, %v, want an empty map and an error", h, err)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := h.add(addrs("pi1", "10.0.0.1")); err != nil {
-		t.Error(err)
+	h, err := loadHeard(path, time.Now())
+	if err == nil {
+		t.Error("a folder in place of the file is no error")
+	}
+	h.add(addrs("pi9", "10.0.0.9"), false, time.Now())
+	if h.save() == nil || !h.dirty {
+		t.Error("what could not be saved counts as saved")
 	}
 }

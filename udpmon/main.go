@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"rollcall/config"
-	"rollcall/internal/run"
 )
 
 // version is set by the linker (Makefile).
@@ -95,58 +94,4 @@ func newLogger(w io.Writer) *slog.Logger {
 		}
 	}
 	return slog.New(slog.NewTextHandler(w, o))
-}
-
-// supervise runs a monitor with the configuration until ctx ends, and puts a new configuration in force at each value from
-// hup. One that can't be read or can't be run is refused, and the old one stays in force.
-func supervise(ctx context.Context, cfg config.Config, load func() (config.Config, error), hup <-chan os.Signal, log *slog.Logger) error {
-	m, err := newMonitor(cfg, log)
-	if err != nil {
-		return err
-	}
-	for {
-		running, stop := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- m.run(running) }()
-		var next *config.Config
-		for next == nil {
-			select {
-			case err := <-done: // ctx has ended, or the monitor can't go on
-				stop()
-				run.Notify(run.Stopping)
-				return err
-			case <-hup:
-				run.Notify(run.Reloading)
-				fresh, err := load()
-				switch {
-				case err != nil:
-					log.Error("new configuration refused, the old one stays in force", "err", err)
-				case m.reload(fresh):
-					log.Info("new configuration in force")
-				default: // what it changes needs new sockets
-					next = &fresh
-				}
-				run.Notify(run.Ready)
-			}
-		}
-		stop()
-		if err := <-done; err != nil {
-			return err
-		}
-		if m, err = replace(*next, cfg, log); err != nil {
-			return err
-		}
-		cfg = m.cfg
-	}
-}
-
-// replace makes a monitor with the fresh configuration, or with the old one if that fails.
-func replace(fresh, old config.Config, log *slog.Logger) (*monitor, error) {
-	m, err := newMonitor(fresh, log)
-	if err == nil {
-		log.Info("new configuration in force")
-		return m, nil
-	}
-	log.Error("new configuration can't be run, the old one stays in force", "err", err)
-	return newMonitor(old, log)
 }

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -24,193 +20,227 @@ import (
 	"rollcall/reports"
 )
 
-// monitor is one run of the daemon with one configuration.
+// monitor is one run of the daemon with one configuration, of which reload can change a part.
 type monitor struct {
-	cfg    config.Config
-	log    *slog.Logger
-	id     discover.ID
-	passes *discover.Passes
+	cfg      config.Config // what it began with; see settings
+	password string        // at the broker of cfg
+	log      *slog.Logger
+	failures seldom
+	now      func() time.Time
+	minute   <-chan time.Time // nil: a ticker's
 
+	id      discover.ID
+	passes  *discover.Passes
+	facts   facts
+	started time.Time
+
+	conn      *net.UDPConn
 	broker    *broker.Broker // nil where the host uses a broker that is already there
+	at        brokerAt
 	client    *bus.Client
 	responder *discover.Responder
+	ready     chan struct{} // closed once everything serves
 
-	services services     // what the host's services say of themselves
-	hosts    *heard       // the map of hosts
-	replies  replyTopics  // where answers to this host's own sweeps come in
-	ext      extAddr      // the public address
-	brokers  []string     // what the host tells of its broker
-	loopback bool         // the broker is of use on this machine only
-	answers  chan request // getapps to be answered
-	started  time.Time
-	reloads  sync.Mutex // guards cfg.Discovery
+	services *services              // what the host's services say of themselves
+	hosts    *heard                 // the map of hosts
+	mapping  sync.Mutex             // held while the map changes
+	replies  replyTopics            // where answers to this host's own requests come in
+	expired  chan struct{}          // size 1: some of replies may have
+	ext      extAddr                // the public address
+	asks     chan reports.Request   // this host's own, to be published once their answers are listened for
+	answers  chan discoveredRequest // getapps to be answered
+
+	mu       sync.Mutex
+	settings config.Config // in force
+	open     bool          // the host answers anyone
+	legacy   bool          // the host answers the original form
 }
 
-type request struct {
-	reports.Request
-	endpoint discover.Endpoint
-}
-
-// newMonitor opens the sockets and files of the configuration, so that what is taken or not permitted is an error here.
-func newMonitor(cfg config.Config, log *slog.Logger) (_ *monitor, err error) {
-	m := &monitor{cfg: cfg, log: log, answers: make(chan request, 16), started: time.Now()}
-	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
-		return nil, fmt.Errorf("state_dir: %w", err)
-	}
-	if m.id, err = discover.LoadID(cfg.StateDir); err != nil {
-		return nil, err
-	}
-	if m.passes, err = discover.LoadPasses(cfg.StateDir); err != nil {
-		return nil, err
-	}
-	if m.hosts, err = loadHeard(filepath.Join(cfg.StateDir, "heard.json"), time.Now); err != nil {
-		log.Warn("map of hosts begins empty", "err", err)
-	}
-	guard, err := discover.NewGuard(cfg.Discovery.ReplyTo, nil)
-	if err != nil {
-		return nil, fmt.Errorf("discovery.reply_to: %w", err)
-	}
-	conn, err := discover.Listen(fmt.Sprintf(":%d", cfg.Discovery.Port))
-	if err != nil {
-		return nil, err
-	}
+// newMonitor opens the sockets and files of the configuration, so that what is taken or not permitted is an error here. What
+// it returns must be run.
+func newMonitor(cfg config.Config, now func() time.Time, log *slog.Logger) (_ *monitor, err error) {
+	m := &monitor{cfg: cfg, settings: cfg, log: log, now: now, started: time.Now(), facts: readFacts(), services: newServices(),
+		ready: make(chan struct{}), expired: make(chan struct{}, 1),
+		asks: make(chan reports.Request, 16), answers: make(chan discoveredRequest, 16)}
 	defer func() {
 		if err != nil {
-			conn.Close()
+			m.close()
 		}
 	}()
-	if cfg.Broker.URL == "" {
-		m.broker, err = broker.New(broker.Config{
-			Listen:  []string{cfg.Broker.Listen},
-			Store:   filepath.Join(cfg.StateDir, "retained.db"),
-			Allow:   m.allow,
-			Restore: m.restore,
-			Log:     log,
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	local, err := m.brokerURL()
-	if err != nil {
+	if err := m.loadState(); err != nil {
 		return nil, err
 	}
-	if m.client, err = m.newClient(local.String()); err != nil {
+	if m.conn, err = discover.Listen(fmt.Sprintf(":%d", cfg.Discovery.Port)); err != nil {
+		return nil, fmt.Errorf("discovery.port: %w", err)
+	}
+	if err := m.openBroker(); err != nil {
 		return nil, err
 	}
-	open, legacy := m.openness(cfg)
-	m.responder, err = discover.NewResponder(discover.ResponderConfig{
-		Conn: conn, Interfaces: cfg.Discovery.Interfaces, Legacy: legacy, Open: open, Guard: guard, Passes: m.passes,
-		KnownHost: m.hosts.has, Publish: m.publish, ExtAddr: m.ext.get,
-		LocalReplyTo: local.Host, LocalTopic: "/" + cfg.Host + "/report", Log: log,
+	if err := m.newClient(); err != nil {
+		return nil, err
+	}
+	if err := m.newResponder(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// loadState reads what is kept in the state folder, or makes it.
+func (m *monitor) loadState() (err error) {
+	dir := m.cfg.StateDir
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if m.id, err = discover.LoadID(dir); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if m.passes, err = discover.LoadPasses(dir); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if m.hosts, err = loadHeard(filepath.Join(dir, "heard.json"), m.now()); err != nil {
+		m.log.Warn("map of hosts begins empty", "err", err)
+	}
+	return nil
+}
+
+// openBroker opens the embedded broker, where there is to be one, and finds out where the host's broker is.
+func (m *monitor) openBroker() (err error) {
+	if m.cfg.Broker.URL != "" {
+		m.at, err = externalBroker(m.cfg.Broker.URL)
+		return err
+	}
+	m.broker, err = broker.New(broker.Config{
+		Listen:  []string{m.cfg.Broker.Listen},
+		Store:   filepath.Join(m.cfg.StateDir, "retained.db"),
+		Allow:   m.allow,
+		Trusted: broker.Peer.Loopback,
+		Restore: m.restore,
+		Log:     m.log,
 	})
-	return m, err
+	if err != nil {
+		return fmt.Errorf("broker.listen: %w", err)
+	}
+	m.at = embeddedBroker(m.broker.Addrs()[0].(*net.TCPAddr).AddrPort())
+	return nil
 }
 
-// openness returns whether the host answers anyone, and whether it answers the original form. A host that names its operators
-// does neither (PROTOCOL.md §2), until legacy says otherwise.
-func (m *monitor) openness(cfg config.Config) (open, legacy bool) {
-	_, err := os.Stat(cfg.Discovery.AuthorizedOperators)
-	open = errors.Is(err, fs.ErrNotExist) // a file that can't be looked at is no invitation
-	legacy = open
-	if cfg.Discovery.Legacy != nil {
-		legacy = *cfg.Discovery.Legacy
-	}
-	switch {
-	case open:
-		m.log.Warn("host is open: anyone on its networks may ask who it is", "close_with", cfg.Discovery.AuthorizedOperators)
-	case !legacy:
-		m.log.Warn("authorized_operators exists: unsigned requests are not answered", "file", cfg.Discovery.AuthorizedOperators)
-	}
-	return open, legacy
-}
-
-// brokerURL returns the URL by which this machine reaches the host's broker, and fills in what others are told of it.
-func (m *monitor) brokerURL() (*url.URL, error) {
-	if m.broker == nil {
-		u, err := url.Parse(m.cfg.Broker.URL)
-		if err != nil {
-			return nil, fmt.Errorf("broker.url: %w", err)
-		}
-		if u.Port() == "" {
-			u.Host = net.JoinHostPort(u.Hostname(), "1883")
-		}
-		addr, err := netip.ParseAddr(u.Hostname())
-		m.loopback = u.Hostname() == "localhost" || (err == nil && addr.IsLoopback())
-		m.brokers = []string{u.String()}
-		return u, nil
-	}
-	at := m.broker.Addrs()[0].(*net.TCPAddr).AddrPort()
-	m.loopback = at.Addr().IsLoopback()
-	if m.loopback || !at.Addr().IsUnspecified() {
-		m.brokers = []string{"tcp://" + at.String()}
-		return &url.URL{Scheme: "tcp", Host: at.String()}, nil
-	}
-	for _, a := range localAddrs() {
-		m.brokers = append(m.brokers, "tcp://"+netip.AddrPortFrom(a, at.Port()).String())
-	}
-	m.log.Warn("broker is open to the network", "listen", m.cfg.Broker.Listen)
-	return &url.URL{Scheme: "tcp", Host: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()}, nil
-}
-
-// newClient returns the monitor's own connection to the host's broker.
-func (m *monitor) newClient(broker string) (*bus.Client, error) {
+// newClient makes the monitor's own connection to the host's broker.
+func (m *monitor) newClient() (err error) {
 	status := func(s reports.Status) bus.Message {
 		return bus.Message{Topic: reports.HostStatus(m.cfg.Host), Payload: []byte(s), QoS: 1, Retained: true}
 	}
-	offline := status(reports.Offline)
-	c := bus.Config{URL: broker, ClientID: "udpmon-" + m.id.String(), Will: &offline, Last: []bus.Message{offline}, Log: m.log,
-		Username: m.cfg.Broker.Username}
-	if file := m.cfg.Broker.PasswordFile; file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("broker.password_file: %w", err)
-		}
-		c.Password = strings.TrimRight(string(b), "\r\n")
-	}
-	client, err := bus.New(c)
-	if err != nil {
-		return nil, fmt.Errorf("broker.url: %w", err)
-	}
-	client.Keep(status(reports.Online))
-	return client, nil
-}
-
-// run serves until ctx ends.
-func (m *monitor) run(ctx context.Context) error {
-	m.services.changed, m.replies.fresh = make(chan struct{}, 1), make(chan string, 8)
-	if err := m.subscribe(ctx); err != nil {
+	if m.password, err = readPassword(m.cfg.Broker.PasswordFile); err != nil {
 		return err
 	}
+	offline := status(reports.Offline)
+	m.client, err = bus.New(bus.Config{
+		URL: m.at.url, ClientID: "udpmon-" + m.id.String(), Username: m.cfg.Broker.Username, Password: m.password,
+		Will: &offline, Last: []bus.Message{offline}, Log: m.log,
+		OnUp:   func() { m.services.connected(m.now()) },
+		OnDown: func(error) { m.services.disconnected(m.now()) },
+	})
+	if err != nil {
+		return fmt.Errorf("broker.url: %w", err)
+	}
+	m.client.Keep(status(reports.Online))
+	return m.subscribe()
+}
+
+// readPassword reads the file with the password; "" is none.
+func readPassword(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("broker.password_file: %w", err)
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+func (m *monitor) newResponder() error {
+	guard, err := discover.NewGuard(m.cfg.Discovery.ReplyTo, nil)
+	if err != nil {
+		return fmt.Errorf("discovery.%w", err)
+	}
+	m.look()
+	m.sayOpenness()
+	m.responder, err = discover.NewResponder(discover.ResponderConfig{
+		Conn: m.conn, Interfaces: m.cfg.Discovery.Interfaces, Legacy: m.legacy, Open: m.open, Guard: guard, Passes: m.passes,
+		KnownHost: m.hosts.has, Publish: m.publish, ExtAddr: m.ext.get,
+		Swept:        func(id reports.ID) { m.hosts.sweep(id, m.now()) },
+		LocalReplyTo: m.at.replyTo, LocalTopic: "/" + m.cfg.Host + "/report", Log: m.log,
+	})
+	if err == nil && m.at.open {
+		m.log.Warn("broker is open to the network", "listen", m.cfg.Broker.Listen)
+	}
+	return err
+}
+
+// close gives back what newMonitor has opened.
+func (m *monitor) close() {
+	if m.conn != nil {
+		_ = m.conn.Close() // nothing was to be kept
+	}
+	if m.broker != nil {
+		_ = m.broker.Close() // nothing was written; why we close is the error that counts
+	}
+}
+
+// run serves until ctx ends. It can run once.
+func (m *monitor) run(ctx context.Context) error {
 	m.describe()
 	tasks := []run.Task{
 		{Name: "responder", Run: m.responder.Run},
 		{Name: "mqtt", Run: m.client.Run},
 		{Name: "cache", Run: m.refresh},
-		{Name: "hosts", Run: m.age},
+		{Name: "hosts", Run: m.keepMap},
+		{Name: "requests", Run: m.ask},
 		{Name: "getapps", Run: m.answerApps},
 		{Name: "extaddr", Run: func(ctx context.Context) error { return m.ext.run(ctx, m.cfg.Discovery.ExtAddr, m.log, m.describe) }},
+		{Name: "systemd", Run: m.sayReady},
 		run.Watchdog(m.healthy),
 	}
-	if m.broker != nil {
-		// The broker outlives the client, so that the client's clean goodbye still reaches it.
-		served, stop := context.WithCancel(context.WithoutCancel(ctx))
-		done := make(chan error, 1)
-		go func() { done <- m.broker.Run(served) }()
-		defer func() { stop(); <-done }()
-		tasks = append(tasks, run.Task{Name: "broker", Run: func(ctx context.Context) error {
-			select {
-			case <-ctx.Done():
-				return nil
-			case err := <-done:
-				done <- nil
-				return fmt.Errorf("ended by itself: %w", err)
-			}
-		}})
+	if m.broker == nil {
+		return run.Tasks(ctx, tasks...)
 	}
-	m.log.Info("up", "host", m.cfg.Host, "id", m.id.String(), "port", m.cfg.Discovery.Port, "brokers", m.brokers)
+	// The broker outlives the client, so that the client's clean goodbye still reaches it.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	var failed error // of the broker; read after ended
+	go func() {
+		defer close(ended)
+		failed = m.broker.Run(serving)
+	}()
+	err := run.Tasks(ctx, append(tasks, run.Task{Name: "broker", Run: func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ended:
+			return errors.New("ended by itself") // why, is added below
+		}
+	}})...)
+	stop()
+	<-ended
+	return errors.Join(err, failed)
+}
+
+// readyWithin is how long READY=1 waits for the connection to a broker that may not be there.
+const readyWithin = 3 * time.Second
+
+// sayReady tells systemd that the host serves: its sockets are open since newMonitor; what takes a moment is the connection to
+// the broker. One that is not there, or not ours, keeps nobody waiting.
+func (m *monitor) sayReady(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	err := m.client.Wait(wait)
+	if ctx.Err() != nil {
+		return nil
+	}
+	m.log.Info("up", "host", m.cfg.Host, "id", m.id.String(), "port", m.cfg.Discovery.Port, "broker", m.at.url, "connected", err == nil)
+	close(m.ready)
 	run.Notify(run.Ready)
-	return run.Tasks(ctx, tasks...)
+	return nil
 }
 
 // healthy is what systemd's watchdog asks: with the broker in this process, its client must be connected.
@@ -219,82 +249,4 @@ func (m *monitor) healthy() error {
 		return errors.New("the embedded broker does not answer")
 	}
 	return nil
-}
-
-// reload puts cfg in force if it changes only what needs no new sockets, and says whether it did.
-func (m *monitor) reload(cfg config.Config) bool {
-	soft := m.cfg
-	soft.Discovery.Interfaces, soft.Discovery.ReplyTo, soft.Discovery.Legacy = cfg.Discovery.Interfaces, cfg.Discovery.ReplyTo, cfg.Discovery.Legacy
-	soft.Discovery.AuthorizedOperators, soft.Agents = cfg.Discovery.AuthorizedOperators, cfg.Agents
-	if !reflect.DeepEqual(soft, cfg) {
-		return false
-	}
-	guard, err := discover.NewGuard(cfg.Discovery.ReplyTo, nil)
-	if err != nil {
-		return false // config has checked the list; newMonitor will say what is wrong
-	}
-	open, legacy := m.openness(cfg)
-	m.responder.Reload(cfg.Discovery.Interfaces, legacy, open, guard)
-	m.reloads.Lock()
-	m.cfg = cfg
-	m.reloads.Unlock()
-	m.describe()
-	return true
-}
-
-// publish hands an obeyed request to the host's programs. A request that finds the broker gone is dropped: its answer would
-// come too late to be of use.
-func (m *monitor) publish(r reports.Request, from netip.AddrPort, own bool) {
-	if own {
-		m.hosts.sweep()
-		if r.Pass != "" { // its answers come to a broker of this host
-			m.replies.add(r.Topic)
-		}
-	}
-	payload, err := r.MarshalJSON()
-	if err != nil || !m.client.Connected() {
-		m.log.Debug("request not published", "from", from, "connected", m.client.Connected(), "err", err)
-		return
-	}
-	m.client.Send(bus.Message{Topic: reports.ReportTopic, Payload: payload, QoS: 1})
-	if r.Cmd != "getapps" || r.Pass == "" {
-		return
-	}
-	endpoint, err := m.passes.Open(r, time.Now())
-	if err != nil {
-		m.log.Error("own pass refused", "err", err)
-		return
-	}
-	select {
-	case m.answers <- request{r, endpoint}:
-	default:
-		m.log.Warn("getapps dropped: too many at once", "from", from)
-	}
-}
-
-// answerApps answers getapps at the requester's broker, one after the other.
-func (m *monitor) answerApps(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case r := <-m.answers:
-			if err := m.answer(ctx, r); err != nil {
-				m.log.Info("getapps not answered", "broker", r.endpoint.Addr, "err", err)
-			}
-		}
-	}
-}
-
-// answerWithin bounds an answer at a requester's broker, so that one that hangs does not hold up the others.
-const answerWithin = 3 * time.Second
-
-func (m *monitor) answer(ctx context.Context, r request) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	payload, err := marshal(reports.AppsFor(r.Request, m.services.names()))
-	if err != nil {
-		return err
-	}
-	return bus.Deliver(ctx, bus.ForeignAt(r.endpoint.Addr, r.endpoint.TLS), bus.Message{Topic: r.Topic, Payload: payload, QoS: 1})
 }

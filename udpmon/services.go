@@ -18,79 +18,100 @@ import (
 
 // Bounds of the cache.
 const (
-	maxServices     = 256              // services of one host
+	maxServices     = 256              // services that a host tells of
+	maxNames        = 4 * maxServices  // names that it knows anything of
+	maxDescription  = 1 << 20          // bytes
 	foreignLifetime = 10 * time.Minute // how long a program that knows only the original form is listed after its last answer
+	absence         = time.Minute      // how long services may take to come back to a broker that was lost
 )
 
 // services is the live cache of what the host's services say of themselves: their retained descriptions and statuses, and
-// the answers of programs that know only the original form. Its zero value is empty.
+// the answers of programs that know only the original form. It is safe for concurrent use.
 type services struct {
-	mu      sync.Mutex
-	list    map[string]entry
-	changed chan struct{} // size 1: something is new
+	changed chan struct{} // size 1: there is something new to tell
+
+	mu       sync.Mutex
+	list     map[string]entry
+	shown    int       // of list
+	left     int       // services that there was no room for, since somebody asked
+	up, down time.Time // when the connection to the broker was last made, and last found missing
 }
 
 type entry struct {
 	discover.Service
 	described bool      // a retained description is there
+	said      time.Time // when the last message of its own came
 	heard     time.Time // of a program without a description: its last answer
 }
 
-// update changes the entry of the service with the name, and removes it when keep returns false.
-func (s *services) update(name string, change func(*entry) (keep bool)) {
+// shown reports whether the service has said what it is.
+func (e entry) shown() bool { return e.Function != "" }
+
+func newServices() *services {
+	return &services{changed: make(chan struct{}, 1), list: map[string]entry{}}
+}
+
+// update changes the entry of the service with the name. One of which nothing is known any more is removed.
+func (s *services) update(name string, change func(*entry)) {
 	if reports.ValidName(name) != nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.list[name]
-	if !ok && len(s.list) >= maxServices {
-		return
-	}
-	before := e
+	old, known := s.list[name]
+	e := old
 	e.Name = name
-	keep := change(&e)
+	change(&e)
+	if !e.described && e.heard.IsZero() {
+		e.Service = discover.Service{Name: name, Status: e.Status}
+	}
 	switch {
-	case !keep && !ok, keep && ok && e.Service == before.Service && e.described == before.described:
-		if keep {
-			s.list[name] = e
-		}
+	case e.shown() && !old.shown() && s.shown >= maxServices, !known && len(s.list) >= maxNames:
+		s.left++
 		return
-	case !keep:
+	case !e.shown() && e.Status == reports.Unknown:
 		delete(s.list, name)
-	case s.list == nil:
-		s.list = map[string]entry{name: e}
 	default:
 		s.list[name] = e
 	}
+	if e.shown() {
+		s.shown++
+	}
+	if old.shown() {
+		s.shown--
+	}
+	if e.shown() != old.shown() || (e.shown() && e.Service != old.Service) {
+		s.poke()
+	}
+}
+
+func (s *services) poke() {
 	select {
 	case s.changed <- struct{}{}:
-	default:
+	default: // it has been told already
 	}
 }
 
 // described takes a retained description; an empty one removes the service.
-func (s *services) described(name string, payload []byte) {
+func (s *services) described(name string, payload []byte, now time.Time) {
 	var d reports.Service
-	if len(payload) > 0 && (json.Unmarshal(payload, &d) != nil || d.Name != name || d.Validate() != nil) {
+	if len(payload) > 0 && (len(payload) > maxDescription || json.Unmarshal(payload, &d) != nil || d.Name != name || d.Validate() != nil) {
 		return // a program's own mistake on its own host; it stays as it was
 	}
-	s.update(name, func(e *entry) bool {
+	s.update(name, func(e *entry) {
+		e.described, e.Function, e.Points, e.said, e.heard = len(payload) > 0, d.Function, len(d.Points), now, time.Time{}
 		sum := sha256.Sum256(payload)
-		e.described, e.Function, e.Points = len(payload) > 0, d.Function, len(d.Points)
 		copy(e.Digest[:], sum[:])
-		return e.described
 	})
 }
 
 // status takes a status message.
-func (s *services) status(name string, payload []byte) {
-	s.update(name, func(e *entry) bool {
-		e.Status = reports.Unknown
+func (s *services) status(name string, payload []byte, now time.Time) {
+	s.update(name, func(e *entry) {
+		e.Status, e.said = reports.Unknown, now
 		if st := reports.Status(payload); st == reports.Online || st == reports.Offline {
 			e.Status = st
 		}
-		return e.described || e.Status != reports.Unknown
 	})
 }
 
@@ -100,37 +121,62 @@ func (s *services) answered(r reports.Report, now time.Time) {
 	if reports.ValidName(found.Function) != nil {
 		return
 	}
-	s.update(found.Name, func(e *entry) bool {
+	s.update(found.Name, func(e *entry) {
 		if !e.described {
 			e.Function, e.heard = found.Function, now
 		}
-		return true
 	})
 }
 
-// expire removes programs that know only the original form and have not answered for foreignLifetime.
-func (s *services) expire(now time.Time) {
-	for _, e := range s.all() {
-		if !e.described && !e.heard.IsZero() && now.Sub(e.heard) > foreignLifetime {
-			s.update(e.Name, func(*entry) bool { return false })
-		}
-	}
-}
-
-func (s *services) all() []entry {
+// connected and disconnected note how the connection to the broker fares.
+func (s *services) connected(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.list), func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
+	s.up = now
 }
 
-// listed returns the services that can be told of: those that have said what they are.
+func (s *services) disconnected(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.up, s.down = time.Time{}, now
+}
+
+// expire removes programs that know only the original form and have not answered for foreignLifetime, and services that have
+// not come back with the broker: a broker that remembers nothing can't tell that they have gone. It returns how many services
+// there was no room for since the last call.
+func (s *services) expire(now time.Time) (left int) {
+	s.mu.Lock()
+	left, s.left = s.left, 0
+	names := slices.Sorted(maps.Keys(s.list))
+	lost := time.Time{}
+	if !s.up.IsZero() && now.Sub(s.up) >= absence {
+		lost = s.down
+	}
+	s.mu.Unlock()
+	for _, name := range names {
+		s.update(name, func(e *entry) {
+			if !e.heard.IsZero() && now.Sub(e.heard) > foreignLifetime {
+				e.heard = time.Time{}
+			}
+			if e.said.Before(lost) {
+				e.described, e.Status = false, reports.Unknown
+			}
+		})
+	}
+	return left
+}
+
+// listed returns the services that can be told of, by name: those that have said what they are.
 func (s *services) listed() []discover.Service {
-	out := []discover.Service{}
-	for _, e := range s.all() {
-		if e.Function != "" {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]discover.Service, 0, s.shown)
+	for _, e := range s.list {
+		if e.shown() {
 			out = append(out, e.Service)
 		}
 	}
+	slices.SortFunc(out, func(a, b discover.Service) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -142,62 +188,38 @@ func (s *services) names() []string {
 	return out
 }
 
-// subscribe receives what the caches are made of.
-func (m *monitor) subscribe(ctx context.Context) error {
+// subscribe receives what the caches are made of. It is called before the client runs, so that there is nothing to wait for.
+func (m *monitor) subscribe() error {
 	host := m.cfg.Host
 	for _, s := range []struct {
 		filters []string
 		handler func(bus.Message)
 	}{
-		{[]string{"/" + host + "/+/description", host + "/+/description"}, func(msg bus.Message) { m.services.described(service(msg.Topic), msg.Payload) }},
-		{[]string{"/" + host + "/+/status", host + "/+/status"}, func(msg bus.Message) { m.services.status(service(msg.Topic), msg.Payload) }},
+		{[]string{"/" + host + "/+/description", host + "/+/description"}, func(msg bus.Message) {
+			m.services.described(service(msg.Topic), msg.Payload, m.now())
+		}},
+		{[]string{"/" + host + "/+/status", host + "/+/status"}, func(msg bus.Message) {
+			m.services.status(service(msg.Topic), msg.Payload, m.now())
+		}},
 		{[]string{"/" + host + "/report"}, func(msg bus.Message) {
-			if r, err := reports.ParseReport(msg.Payload); err == nil && r.Hostname == host {
-				m.services.answered(r, time.Now())
+			if r, err := reports.ParseReport(msg.Payload); err == nil && r.Hostname == host && !msg.Retained {
+				m.services.answered(r, m.now())
 			}
 		}},
 		{[]string{"/" + host + "/heard"}, m.heardList},
 	} {
-		if err := m.client.Subscribe(ctx, 1, s.handler, s.filters...); err != nil {
+		if err := m.client.Subscribe(context.Background(), 1, s.handler, s.filters...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// service returns the second segment of /host/service/tail.
+// service returns the second segment of /host/service/tail, or "" where that is a verb: /host/set/description is a command.
 func service(topic string) string {
 	segs := strings.Split(strings.TrimPrefix(topic, "/"), "/")
-	if len(segs) < 3 {
+	if len(segs) < 3 || slices.Contains(reports.Verbs, segs[1]) {
 		return ""
 	}
 	return segs[1]
-}
-
-// refresh hands every change of the services to the responder.
-func (m *monitor) refresh(ctx context.Context) error {
-	t := time.NewTicker(time.Minute)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			m.services.expire(time.Now())
-		case <-m.services.changed:
-		}
-		m.describe()
-	}
-}
-
-// describe tells the responder what the host says of itself from now on.
-func (m *monitor) describe() {
-	m.reloads.Lock()
-	operators := m.cfg.Discovery.AuthorizedOperators
-	m.reloads.Unlock()
-	m.responder.Update(discover.Host{
-		ID: m.id, Hostname: m.cfg.Host, Addrs: localAddrs(), ExtAddr: m.ext.get(),
-		Model: boardModel(), OS: osName(), Arch: arch, Version: version, BootID: bootID(), Started: m.started,
-		Brokers: m.brokers, LoopbackOnly: m.loopback, Open: !exists(operators), Services: m.services.listed(),
-	})
 }
