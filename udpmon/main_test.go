@@ -25,8 +25,8 @@ import (
 	"rollcall/reports"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+// limit is how long a test waits for what must come.
+const limit = 10 * time.Second
 
 // childConfig makes this test binary the daemon itself, for tests that kill it.
 const childConfig = "UDPMON_TEST_CONFIG"
@@ -70,7 +70,7 @@ func (l *logBuffer) having(words ...string) []string {
 // eventually waits until got returns want, and fails with the last difference.
 func eventually[T any](t testing.TB, what string, want T, got func() T) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -89,7 +89,7 @@ func eventually[T any](t testing.TB, what string, want T, got func() T) {
 
 // within returns a context that ends when the test has waited long enough.
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -155,6 +155,7 @@ func startWith(t testing.TB, cfg config.Config) *bed {
 		t.Fatal(err)
 	}
 	b.m.minute = b.minute
+	b.m.patience = patience{ready: time.Second, answer: time.Second}
 	b.port = b.m.conn.LocalAddr().(*net.UDPAddr).Port
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -164,7 +165,7 @@ func startWith(t testing.TB, cfg config.Config) *bed {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(patience):
+		case <-time.After(limit):
 			return fmt.Errorf("monitor does not end; its log:\n%s", b.log)
 		}
 	})
@@ -175,7 +176,7 @@ func startWith(t testing.TB, cfg config.Config) *bed {
 	})
 	select {
 	case <-b.m.ready:
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatalf("monitor is not ready; its log:\n%s", b.log)
 	}
 	return b
@@ -214,7 +215,7 @@ func (b *bed) tick(d time.Duration) {
 	b.clock.pass(d)
 	select {
 	case b.minute <- b.clock.now():
-	case <-time.After(patience):
+	case <-time.After(limit):
 		b.t.Fatal("nobody works once a minute")
 	}
 }
@@ -250,8 +251,8 @@ func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 // sweep returns what the host tells of itself.
 func (b *bed) sweep() *discover.Host {
 	b.t.Helper()
-	for range 5 {
-		if h := sweepOne(b.t, b.port, 200*time.Millisecond); h != nil {
+	for range 20 {
+		if h := sweepOne(b.t, b.port, 80*time.Millisecond); h != nil {
 			return h
 		}
 	}
@@ -303,7 +304,7 @@ func next(t testing.TB, got <-chan bus.Message, what string) bus.Message {
 	select {
 	case m := <-got:
 		return m
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatalf("no %s", what)
 		return bus.Message{}
 	}

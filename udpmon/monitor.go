@@ -28,6 +28,7 @@ type monitor struct {
 	failures seldom
 	now      func() time.Time
 	minute   <-chan time.Time // nil: a ticker's
+	patience patience
 
 	id      discover.ID
 	passes  *discover.Passes
@@ -56,10 +57,18 @@ type monitor struct {
 	legacy   bool          // the host answers the original form
 }
 
+// patience says how long the monitor waits for brokers that may not be there.
+type patience struct {
+	ready  time.Duration // READY=1, for the host's own
+	answer time.Duration // an answer, for a requester's: to connect, publish and be acknowledged
+}
+
+func defaultPatience() patience { return patience{ready: 3 * time.Second, answer: 3 * time.Second} }
+
 // newMonitor opens the sockets and files of the configuration, so that what is taken or not permitted is an error here. What
 // it returns must be run.
 func newMonitor(cfg config.Config, now func() time.Time, log *slog.Logger) (_ *monitor, err error) {
-	m := &monitor{cfg: cfg, settings: cfg, log: log, now: now, started: time.Now(), facts: readFacts(), services: newServices(),
+	m := &monitor{cfg: cfg, settings: cfg, log: log, now: now, started: time.Now(), facts: readFacts(), services: newServices(), patience: defaultPatience(),
 		ready: make(chan struct{}), expired: make(chan struct{}, 1),
 		asks: make(chan reports.Request, 16), answers: make(chan discoveredRequest, 16)}
 	defer func() {
@@ -225,13 +234,10 @@ func (m *monitor) run(ctx context.Context) error {
 	return errors.Join(err, failed)
 }
 
-// readyWithin is how long READY=1 waits for the connection to a broker that may not be there.
-const readyWithin = 3 * time.Second
-
 // sayReady tells systemd that the host serves: its sockets are open since newMonitor; what takes a moment is the connection to
 // the broker. One that is not there, or not ours, keeps nobody waiting.
 func (m *monitor) sayReady(ctx context.Context) error {
-	wait, cancel := context.WithTimeout(ctx, readyWithin)
+	wait, cancel := context.WithTimeout(ctx, m.patience.ready)
 	defer cancel()
 	err := m.client.Wait(wait)
 	if ctx.Err() != nil {

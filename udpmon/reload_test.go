@@ -41,7 +41,7 @@ func startDaemon(t testing.TB, extra string) *daemon {
 			select {
 			case status := <-done:
 				return status
-			case <-time.After(patience):
+			case <-time.After(limit):
 				t.Errorf("daemon does not end; its log:\n%s", d.log)
 				return -1
 			}

@@ -12,10 +12,8 @@ import (
 	"rollcall/reports"
 )
 
-const (
-	answersAtOnce = 4               // brokers that are connected to at a time, so that one that hangs does not hold up the others
-	answerWithin  = 3 * time.Second // connect, publish and acknowledge
-)
+// answersAtOnce is how many brokers are connected to at a time, so that one that hangs does not hold up the others.
+const answersAtOnce = 4
 
 // discoveredRequest is a request with the checked address that its answer goes to.
 type discoveredRequest struct {
@@ -84,7 +82,7 @@ func (m *monitor) answerApps(ctx context.Context) error {
 }
 
 func (m *monitor) answer(ctx context.Context, r discoveredRequest) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, m.patience.answer)
 	defer cancel()
 	payload, err := json.Marshal(reports.AppsFor(r.Request, m.services.names()))
 	if err != nil {
