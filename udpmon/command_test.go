@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"rollcall/config"
+	"rollcall/internal/run"
 )
 
 // runCommand runs the program to its end.
@@ -118,7 +119,7 @@ func TestCannotStart(t *testing.T) {
 			tt.change(dir, c)
 			doc := fmt.Sprintf("host: pi1\nstate_dir: %s\ndiscovery: {port: %s}\nbroker: {%s}\n", c["state"], c["port"], c["broker"])
 			status, stdout, stderr := runCommand(t, "--config", write(t, dir+"/c.yaml", doc))
-			if status != exitFailed || stdout != "" || !regexp.MustCompile(`^udpmon: `+tt.want+`\n$`).MatchString(stderr) {
+			if status != run.ExitFailed || stdout != "" || !regexp.MustCompile(`^udpmon: `+tt.want+`\n$`).MatchString(stderr) {
 				t.Errorf("exit status %d, stdout %q, stderr %q; want 1, nothing, and a line about %q", status, stdout, stderr, tt.want)
 			}
 		})

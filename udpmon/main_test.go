@@ -22,6 +22,7 @@ import (
 	"rollcall/internal/bus"
 	"rollcall/internal/bus/bustest"
 	"rollcall/internal/discover"
+	"rollcall/internal/run"
 	"rollcall/reports"
 )
 
@@ -151,7 +152,7 @@ func startWith(t testing.TB, cfg config.Config) *bed {
 	t.Helper()
 	b := &bed{t: t, cfg: cfg, log: &logBuffer{}, clock: newClock(), minute: make(chan time.Time)}
 	var err error
-	if b.m, err = newMonitor(cfg, b.clock.now, newLogger(b.log)); err != nil {
+	if b.m, err = newMonitor(cfg, b.clock.now, run.Logger(b.log)); err != nil {
 		t.Fatal(err)
 	}
 	b.m.minute = b.minute

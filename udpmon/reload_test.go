@@ -14,6 +14,7 @@ import (
 
 	"rollcall/internal/bus"
 	"rollcall/internal/bus/bustest"
+	"rollcall/internal/run"
 )
 
 // daemon is the whole program under way, with a configuration file that the test writes.
@@ -53,7 +54,7 @@ func startDaemon(t testing.TB, extra string) *daemon {
 			continue
 		}
 		t.Cleanup(func() {
-			if status := d.stop(); status != exitOK {
+			if status := d.stop(); status != run.ExitOK {
 				t.Errorf("exit status %d, want 0; log:\n%s", status, d.log)
 			}
 		})
@@ -323,7 +324,7 @@ func TestReloadStorm(t *testing.T) {
 				t.Errorf("host is %q", got)
 			}
 		}
-		if status := d.stop(); status != exitOK {
+		if status := d.stop(); status != run.ExitOK {
 			t.Errorf("exit status %d; log:\n%s", status, d.log)
 		}
 	}

@@ -9,11 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,24 +23,10 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	// A daemon that idles: collect early, so that the resident size stays near what is in use.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
-	code := command(ctx, os.Args[1:], hup, agents.All(), os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	run.Main(func(ctx context.Context, args []string, hup <-chan os.Signal, stdout, stderr io.Writer) int {
+		return command(ctx, args, hup, agents.All(), stdout, stderr)
+	})
 }
-
-// Exit statuses.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2 // wrong flags or a configuration that is refused
-)
 
 // daemon is what the flags say.
 type daemon struct {
@@ -57,7 +40,7 @@ type daemon struct {
 
 // command runs the program with its arguments and returns its exit status. Each value from hup reads the configuration again.
 func command(ctx context.Context, args []string, hup <-chan os.Signal, factories []agents.Factory, stdout, stderr io.Writer) int {
-	d := daemon{factories: factories, hup: hup, log: newLogger(stderr)}
+	d := daemon{factories: factories, hup: hup, log: run.Logger(stderr)}
 	started := false
 	cmd := &cobra.Command{
 		Use:           "agentd",
@@ -92,13 +75,13 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, factories
 	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
-		return exitOK
+		return run.ExitOK
 	}
 	fmt.Fprintf(stderr, "agentd: %v\n", err)
 	if _, ok := errors.AsType[*config.Error](err); started && !ok {
-		return exitFailed
+		return run.ExitFailed
 	}
-	return exitUsage
+	return run.ExitUsage
 }
 
 // newVersion makes the command that prints the version.
@@ -159,18 +142,4 @@ func (d daemon) reloads(ctx context.Context, r *agents.Runner) error {
 		}
 		run.Notify(run.Ready)
 	}
-}
-
-// newLogger writes text; systemd's journal has times of its own.
-func newLogger(w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{}
-	if os.Getenv("JOURNAL_STREAM") != "" {
-		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }

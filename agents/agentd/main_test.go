@@ -19,6 +19,7 @@ import (
 	"rollcall/agents"
 	"rollcall/internal/bus"
 	"rollcall/internal/bus/bustest"
+	"rollcall/internal/run"
 )
 
 // asAgentd makes this test binary be agentd.
@@ -134,7 +135,7 @@ func TestRefusals(t *testing.T) {
 				var out, errs buffer
 				args := append(append([]string{"--config", path}, tt.args...), more...)
 				code := command(t.Context(), args, nil, agents.All(), &out, &errs)
-				if code != exitUsage || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), tt.want) || out.String() != "" {
+				if code != run.ExitUsage || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), tt.want) || out.String() != "" {
 					t.Errorf("agentd %q = %d, stderr %q, stdout %q, want 2 and one line with %q", args, code, &errs, &out, tt.want)
 				}
 			})
@@ -147,7 +148,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out, errs buffer
-			if code := command(t.Context(), args, nil, agents.All(), &out, &errs); code != exitUsage || strings.Count(errs.String(), "\n") != 1 {
+			if code := command(t.Context(), args, nil, agents.All(), &out, &errs); code != run.ExitUsage || strings.Count(errs.String(), "\n") != 1 {
 				t.Errorf("agentd %q = %d, stderr %q, want 2 and one line", args, code, &errs)
 			}
 		})
@@ -160,7 +161,7 @@ func TestCheckAndVersion(t *testing.T) {
 	for args, want := range map[string]string{"--check --config " + path: "configuration is good\n", "version": "agentd dev ", "--version": "agentd version dev\n"} {
 		var out, errs buffer
 		code := command(t.Context(), strings.Fields(args), nil, agents.All(), &out, &errs)
-		if code != exitOK || !strings.HasPrefix(out.String(), want) || errs.String() != "" {
+		if code != run.ExitOK || !strings.HasPrefix(out.String(), want) || errs.String() != "" {
 			t.Errorf("agentd %s = %d, stdout %q, stderr %q, want 0, %q", args, code, &out, &errs, want)
 		}
 	}
@@ -211,7 +212,7 @@ func TestRunAndReload(t *testing.T) {
 	cancel()
 	select {
 	case code := <-done:
-		if code != exitOK {
+		if code != run.ExitOK {
 			t.Errorf("exit status %d, want 0; stderr:\n%s", code, &errs)
 		}
 	case <-time.After(patience):

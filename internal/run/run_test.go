@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -93,5 +94,16 @@ func TestWatchdogOff(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "")
 	if err := run.Watchdog(func() error { return nil }).Run(t.Context()); err != nil {
 		t.Errorf("watchdog without systemd = %v, want nil at once", err)
+	}
+}
+
+func TestLoggerLeavesTimesToTheJournal(t *testing.T) {
+	for journal, want := range map[string]bool{"": true, "8:1234": false} {
+		t.Setenv("JOURNAL_STREAM", journal)
+		var b strings.Builder
+		run.Logger(&b).Info("up", "host", "pi")
+		if got := strings.Contains(b.String(), "time="); got != want || !strings.HasSuffix(b.String(), "level=INFO msg=up host=pi\n") {
+			t.Errorf("with JOURNAL_STREAM=%q it wrote %q", journal, b.String())
+		}
 	}
 }
