@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -38,6 +39,22 @@ func ValidName(s string) error {
 		return Errorf(CodeBadTopic, "name %q: only A-Z, a-z, 0-9, _ and - are allowed", s)
 	}
 	return nil
+}
+
+// maxDomain is how long a full domain name may be (RFC 1035 §2.3.4).
+const maxDomain = 253
+
+// FirstLabel returns the name that a host given by its full domain name is known under: pi of pi.example.org. All else is
+// returned as it is.
+func FirstLabel(name string) string {
+	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
+	if _, err := netip.ParseAddr(name); err == nil || len(name) > maxDomain {
+		return name
+	}
+	if slices.ContainsFunc(labels, func(l string) bool { return ValidName(l) != nil }) {
+		return name
+	}
+	return labels[0]
 }
 
 // ValidPath returns an error unless s can be a point's path: segments as in ValidName, and . within them, joined by /, the

@@ -214,3 +214,15 @@ func TestReservedNames(t *testing.T) {
 		}
 	}
 }
+
+func TestFirstLabel(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"pi": "pi", "pi.example.org": "pi", "pi.local.": "pi", "10.0.0.1": "10.0.0.1", "::1": "::1", "a b.org": "a b.org",
+		"pi..org": "pi..org", "": "", strings.Repeat("a.", 200): strings.Repeat("a.", 200),
+	} {
+		if got := FirstLabel(name); got != want {
+			t.Errorf("FirstLabel(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -42,7 +42,7 @@ func (m *monitor) heardReport(msg bus.Message) {
 		return
 	}
 	if addr, err := netip.ParseAddr(r.IPAddr); err == nil {
-		m.note(map[string]netip.Addr{r.Hostname: addr}, false)
+		m.note(map[string]netip.Addr{reports.FirstLabel(r.Hostname): addr}, false)
 	}
 }
 

@@ -106,7 +106,7 @@ func (r *roll) sealedServices(h *host, services []discover.Service) (news []repo
 // report takes an answer in the original form in; it returns what answer does.
 func (r *roll) report(rep reports.Report) (h *host, news []reports.FoundService, fresh bool) {
 	f := reports.FoundFrom(rep)
-	rep.Hostname = firstLabel(rep.Hostname)
+	rep.Hostname = reports.FirstLabel(rep.Hostname)
 	legal := reports.ValidName(rep.Hostname) == nil && legalAddr(rep.IPAddr) && legalAddr(rep.ExtAddr) &&
 		reports.ValidName(f.Name) == nil && legalText(f.Function, maxFunction)
 	for _, topic := range []string{f.Inputs, f.Outputs, f.Control} {
@@ -134,22 +134,6 @@ func (r *roll) report(rep reports.Report) (h *host, news []reports.FoundService,
 		return h, nil, fresh
 	}
 	return h, []reports.FoundService{f}, fresh
-}
-
-// maxDomain is how long a full domain name may be (RFC 1035 §2.3.4).
-const maxDomain = 253
-
-// firstLabel returns the name that a host given by its full domain name is known under: pi of pi.example.org. All else is
-// returned as it is.
-func firstLabel(name string) string {
-	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
-	if _, err := netip.ParseAddr(name); err == nil || len(name) > maxDomain {
-		return name
-	}
-	if slices.ContainsFunc(labels, func(l string) bool { return reports.ValidName(l) != nil }) {
-		return name
-	}
-	return labels[0]
 }
 
 // find returns the first host of that name for which is returns true, or nil.
