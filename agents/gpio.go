@@ -89,7 +89,7 @@ func (a *gpioAgent) open(name string) (gpio.Chip, error) {
 	switch {
 	case a.deps.OpenChip != nil:
 		return a.deps.OpenChip(name)
-	case name == "sim":
+	case name == gpioSim:
 		return gpiotest.Sim(), nil
 	}
 	return gpio.Open(name)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,11 @@ func (e gpioEdge) wants(rising bool) bool {
 // onChange reports whether edges are told of.
 func (i gpioInput) onChange() bool { return i.OnChange == nil || *i.OnChange }
 
+const (
+	gpioSim         = "sim" // the chip in memory
+	gpioHeaderLines = 28    // GPIO0 to GPIO27 of a Raspberry Pi's header
+)
+
 // Bounds of the times in a set-up.
 const (
 	gpioLeastScan    = 10 * time.Millisecond
@@ -89,6 +95,39 @@ func (o *gpioOptions) Validate() error {
 			return config.At(at+".scan", "%s is too often, at least %s or 0 is needed", in.Scan, gpioLeastScan)
 		case time.Duration(in.Debounce) > gpioMostDebounce:
 			return config.At(at+".debounce", "%s is too long, at most %s is possible", in.Debounce, gpioMostDebounce)
+		}
+	}
+	return o.checkPins()
+}
+
+// checkPins refuses a pin that stands twice, as far as that can be seen without the chip, so that a start with it is refused
+// before anything runs: the same word on any chip, and two words for one line on a chip with the lines of a Raspberry Pi.
+func (o *gpioOptions) checkPins() error {
+	header := gpio.ChipInfo{Lines: make([]gpio.LineInfo, gpioHeaderLines)}
+	for i := range header.Lines {
+		header.Lines[i] = gpio.LineInfo{Offset: i, Name: fmt.Sprintf("GPIO%d", i)}
+	}
+	known := o.Chip == "" || o.Chip == gpioSim || slices.Contains(gpioHeaderChips[:], o.Chip)
+	first := map[string]string{}
+	check := func(at, path, pin string) error {
+		line := strings.ToLower(strings.TrimSpace(pin))
+		if offset, err := header.Find(pin); err == nil && known {
+			line = "line " + strconv.Itoa(offset)
+		}
+		if other, twice := first[line]; twice {
+			return config.At(at+".pin", "%q is %s, which %s has already", pin, line, other)
+		}
+		first[line] = path
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
+		if err := check("outputs."+name, "output/"+name, o.Outputs[name].Pin); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Inputs)) {
+		if err := check("inputs."+name, "input/"+name, o.Inputs[name].Pin); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -410,4 +411,27 @@ func TestGPIOChips(t *testing.T) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	})
+}
+
+// A pin that stands twice is refused before anything runs, as far as the words tell.
+func TestGPIOPinTwiceInTheConfiguration(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ chip, a, b, want string }{
+		{"sim", "5", "GPIO5", `outputs.b.pin: "GPIO5" is line 5, which output/a has already`},
+		{"", "pin22", "25", `outputs.b.pin: "25" is line 25, which output/a has already`},
+		{"pinctrl-rp1", "gpio5", "GPIO5", `outputs.b.pin: "GPIO5" is line 5, which output/a has already`},
+		{"gpiochip3", "LED", "led ", `outputs.b.pin: "led " is led, which output/a has already`},
+		{"gpiochip3", "5", "GPIO5", ""}, // on another chip GPIO5 may be the name of any line
+		{"sim", "5", "6", ""},
+	} {
+		doc := "chip: " + strconv.Quote(test.chip) + "\noutputs:\n  a: {pin: " + strconv.Quote(test.a) + "}\n  b: {pin: " + strconv.Quote(test.b) + "}\n"
+		node, err := config.ParseNode("r.yaml", []byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = node.Decode(new(gpioOptions))
+		if got := fmt.Sprint(err); (test.want == "" && err != nil) || (test.want != "" && got != "r.yaml:4: "+test.want) {
+			t.Errorf("%v: Decode = %s, want %s", test, got, test.want)
+		}
+	}
 }

@@ -108,8 +108,14 @@ func Load(path string) (Config, error) {
 	return Parse(path, doc)
 }
 
-// readFile reads a file, or its first MaxBytes+1 bytes: a device or pipe may never end.
+// errPipe refuses what would have the program wait for a writer, deaf to signals.
+var errPipe = errors.New("a pipe or socket, not a file")
+
+// readFile reads a file, or its first MaxBytes+1 bytes: a device may never end.
 func readFile(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+		return nil, errPipe
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -224,11 +225,16 @@ func TestLoadFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		path string
 		want string // of the error
 		is   error
 	}{
+		{path: pipe, want: "a pipe or socket, not a file"},
 		{path: empty},
 		{path: os.DevNull},
 		{path: filepath.Join(dir, "missing.yaml"), want: "no such file or directory", is: fs.ErrNotExist},
