@@ -162,7 +162,7 @@ func TestOneSourceIsLimited(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, "127.0.0.1:0", testHost(1, "pi"), nil)
 	conn := b.dial("127.0.0.1")
-	const n = 1000
+	const n = 3000
 	for i := range uint64(n) {
 		send(t, conn, mustMarshal(t, question(1000+i, 1)))
 	}

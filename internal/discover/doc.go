@@ -90,7 +90,7 @@
 //
 // Learn its name and services. Have it say the same, at most 20 times a minute for each address, to an MQTT broker at any port
 // of a neighbour in whose name he sends (the connection carries no credentials). Have it look up names of his choosing, 20 a
-// minute for each address. Use up the allowance of all sources together (400 requests a second) by sending in the names of
-// many neighbours; the host is then found late or not at all for as long as that goes on. He can't make it connect to a third
+// minute for each address. Use up the allowance of one laptop (250 requests a second) or of all together (1,000) by sending in
+// their names; the host is then found late or not at all for as long as that goes on. He can't make it connect to a third
 // party, nor send more bytes to anyone than he sent himself.
 package discover

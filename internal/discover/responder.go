@@ -14,10 +14,12 @@ import (
 	"rollcall/reports"
 )
 
-// Limits of a responder. Twenty laptops that sweep at once send 40 requests and as many for further pages.
+// Limits of a responder. Twenty laptops that sweep at once send 40 requests and as many for further pages. The limits of the
+// sealed form are far above that, since anyone on the link can use up the allowance of a laptop by sending in its name, and an
+// answer costs little and is shorter than its question.
 var (
-	sealedEach = pace{20, 80}         // sealed requests of one source, a second
-	sealedAll  = pace{400, 800}       // of all
+	sealedEach = pace{250, 500}       // sealed requests of one source, a second
+	sealedAll  = pace{1000, 2000}     // of all
 	jsonEach   = pace{20, 80}         // JSON to be parsed, of one source
 	jsonAll    = pace{400, 800}       // of all
 	askEach    = pace{20.0 / 60, 20}  // requests to be published, of one source: 20 a minute
@@ -28,7 +30,7 @@ var (
 const (
 	maxSkew    = 30 * time.Second // of the requester's clock and ours
 	replayAge  = 2 * maxSkew
-	replayCap  = 32_768 // more than sealedAll lets through in replayAge
+	replayCap  = 65_536 // more than sealedAll lets through in replayAge
 	onceAge    = time.Minute
 	onceCap    = 4096
 	noIDAge    = time.Second

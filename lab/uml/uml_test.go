@@ -88,6 +88,7 @@ func TestGuest(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	t.Parallel()
+	uml.Kernel(t)
 	got := record(t, func(t testing.TB) { uml.Run(t, "/bin/sh", "-c", "echo well; exit 7") })
 	for _, want := range []string{"log: guest:\nwell", "error: sh in the guest: exit status 7, want 0"} {
 		if !strings.Contains(got, want) {
