@@ -123,6 +123,7 @@ func (m *monitor) openBroker() (err error) {
 		Store:   filepath.Join(m.cfg.StateDir, "retained.db"),
 		Allow:   m.allow,
 		Trusted: broker.Peer.Loopback,
+		Command: m.isCommand,
 		Restore: m.restore,
 		Log:     m.log,
 	})

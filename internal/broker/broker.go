@@ -31,6 +31,10 @@ type Config struct {
 	// Trusted says who is one of the house; nil: everybody. Nobody else can take over the client ID of one who is, have a
 	// message retained, or be on the last quarter of MaxClients. It is called from many goroutines and must not block.
 	Trusted func(who Peer) bool
+	// Command says which topics are those of commands; nil: none. What is published there with the retain flag, by whomever, is
+	// not retained, and delivered with the flag set, so that the service can refuse it. An empty payload with the flag clears
+	// what was retained before and is not delivered. It is called from many goroutines and must not block.
+	Command func(topic string) bool
 	// Restore may change a retained message as it is read from Store at start; an empty payload removes it.
 	Restore func(topic string, payload []byte) []byte
 	// MaxClients bounds connections; 0 means 10,000.

@@ -15,6 +15,8 @@
 //     restart, and after a reconnect queued messages may come out of order (M4 to M6). Number the payloads where it matters.
 //   - Config.Allow decides about every publish, last will, filter and delivery; the default is no (M7). Topics that begin
 //     with $ cannot be published to.
+//   - What is published with the retain flag on a command topic (Config.Command) is not retained, and delivered with the flag,
+//     against MQTT-3.3.1-9, so that the service can refuse it.
 //   - A refused PUBLISH with QoS 1 closes the connection of an MQTT 3 client, as mochi does it (M8): clients must back off.
 //   - MQTT 5 clients with a Receive Maximum reach a recursive read lock in mochi that can block under contention (M9): use
 //     MQTT 3.1.1. MQTT 5 topic aliases, will delay and what v5 properties a retained message has across a restart are left out.

@@ -160,11 +160,14 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return true
 }
 
-// OnPublish passes a message on; where its sender is not trusted or there is no room for one more retained message it is not
-// retained.
+// OnPublish passes a message on. It is not retained where it is a command, its sender is not trusted, or there is no room for
+// one more.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if isLarge(pk) {
 		return pk, h.broker.publishLarge(cl, pk)
+	}
+	if pk.FixedHeader.Retain && h.broker.isCommand(pk.TopicName) {
+		return h.broker.publishCommand(pk)
 	}
 	if c, ok := cl.Net.Conn.(*conn); ok && pk.FixedHeader.Retain && !h.broker.trusts(c) {
 		pk.FixedHeader.Retain = false

@@ -31,9 +31,11 @@ func hideID(cl *mqtt.Client, pk *packets.Packet) {
 	pk.PacketID = c.alias.id
 }
 
-// OnPacketEncode puts the client's own ID into the acknowledgement of a request.
+// OnPacketEncode puts the client's own ID into the acknowledgement of a request, and the retain flag into what is marked for it.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		encodeMark(&pk)
 	case packets.Puback, packets.Suback, packets.Unsuback:
 		if c, ok := cl.Net.Conn.(*conn); ok && c.alias.id != 0 && c.alias.id == pk.PacketID {
 			pk.PacketID = c.alias.own

@@ -150,7 +150,9 @@ func largeFor(sub packets.Subscription, pk packets.Packet) packets.Packet {
 
 // publishLarge is what OnPublish does with a large message.
 func (b *Broker) publishLarge(cl *mqtt.Client, pk packets.Packet) error {
-	if pk.FixedHeader.Retain {
+	if pk.FixedHeader.Retain && b.isCommand(pk.TopicName) {
+		markRetained(&pk)
+	} else if pk.FixedHeader.Retain {
 		if n, ok := b.faults.allow("large"); ok {
 			b.log.Warn("message not retained: it is too large", "topic", pk.TopicName, "client", cl.ID,
 				"size", 1+pk.FixedHeader.Remaining, "max", maxKept, "suppressed", n)

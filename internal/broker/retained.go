@@ -60,6 +60,13 @@ func (r *retained) admit(topic string, n int) bool {
 	return true
 }
 
+// clear removes the retained message of topic.
+func (r *retained) clear(topic string) {
+	r.admit(topic, 0)
+	r.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
+	r.changed(topic, false)
+}
+
 // changed notes that the retained message of topic is not what is stored.
 func (r *retained) changed(topic string, expires bool) {
 	if expires {
@@ -206,9 +213,7 @@ func (r *retained) expire(now int64) {
 		case pk.Expiry > now:
 			r.expiring.Store(true)
 		default:
-			r.admit(topic, 0)
-			r.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
-			r.changed(topic, false)
+			r.clear(topic)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (b *Broker) finish(c *conn) {
 		return
 	}
 	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: c.will.Retain && b.trusts(c), Qos: c.will.Qos},
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: c.will.Retain && (b.trusts(c) || b.isCommand(c.will.TopicName)), Qos: c.will.Qos},
 		TopicName:   c.will.TopicName,
 		Payload:     c.will.Payload,
 		PacketID:    uint16(c.will.Qos), // only has to be there
