@@ -167,22 +167,32 @@ func TestMatching(t *testing.T) {
 
 func TestReachable(t *testing.T) {
 	t.Parallel()
-	e := entry{IPAddr: "192.0.2.7", Brokers: []string{"tcp://me:secret@192.0.2.7:1883", "tcp://0.0.0.0:1884", "tcp://127.0.0.1:1883",
-		"tcp://localhost:1883", "http://x", "tcp://[::1]:1883", "tcp://[::ffff:127.0.0.1]:1", "mqtts://central.lan"}}
-	var got []string
-	for _, b := range e.reachable() {
-		if b.User != "" || b.Password != "" {
-			t.Errorf("%v has credentials", b)
+	for _, c := range []struct {
+		ip            string
+		brokers, want []string
+		refused       string
+	}{
+		{"192.0.2.7", []string{"tcp://me:secret@192.0.2.7:1883", "tcp://0.0.0.0:1884", "mqtts://[::ffff:192.0.2.7]"},
+			[]string{"tcp://192.0.2.7:1883", "tcp://192.0.2.7:1884", "ssl://[::ffff:192.0.2.7]:8883"}, ""},
+		{"192.0.2.7", []string{"tcp://127.0.0.1:1883", "tcp://localhost:1883", "tcp://[::1]:1883", "tcp://[::ffff:127.0.0.1]:1", "http://x"}, nil, ""},
+		{"192.0.2.7", []string{"tcp://127.0.0.1:1883", "mqtts://u:secret@central.lan", "tcp://192.0.2.8"}, nil, "ssl://central.lan:8883"},
+		{"192.0.2.7", []string{"tcp://192.0.2.8", "tcp://192.0.2.7"}, []string{"tcp://192.0.2.7:1883"}, "tcp://192.0.2.8:1883"},
+		{"127.0.0.1", []string{"tcp://127.0.0.1:1883", "tcp://[::1]"}, []string{"tcp://127.0.0.1:1883", "tcp://[::1]:1883"}, ""},
+		{"127.0.0.1", []string{"tcp://192.0.2.7:1883"}, nil, "tcp://192.0.2.7:1883"},
+		{"127.0.0.1", []string{"tcp://localhost:1883"}, []string{"tcp://127.0.0.1:1883"}, ""}, // not looked up
+		{"", []string{"tcp://192.0.2.7:1883", "tcp://0.0.0.0:1883"}, nil, "tcp://192.0.2.7:1883"},
+	} {
+		var got []string
+		brokers, refused := entry{IPAddr: c.ip, Brokers: c.brokers}.reachable()
+		for _, b := range brokers {
+			if b.User != "" || b.Password != "" {
+				t.Errorf("%v has credentials", b)
+			}
+			got = append(got, b.String())
 		}
-		got = append(got, b.String())
-	}
-	want := []string{"tcp://192.0.2.7:1883", "tcp://192.0.2.7:1884", "ssl://central.lan:8883"}
-	if !slices.Equal(got, want) {
-		t.Errorf("reachable = %q, want %q", got, want)
-	}
-	e = entry{IPAddr: "127.0.0.1", Brokers: []string{"tcp://127.0.0.1:1883"}}
-	if len(e.reachable()) != 1 {
-		t.Error("this machine's own broker on loopback is not reachable")
+		if !slices.Equal(got, c.want) || refused != c.refused {
+			t.Errorf("reachable of %q at %s = %q, refused %q; want %q and %q", c.brokers, c.ip, got, refused, c.want, c.refused)
+		}
 	}
 }
 
@@ -190,20 +200,23 @@ func TestUsable(t *testing.T) {
 	t.Parallel()
 	const other = "192.0.2.7"
 	loopback := "broker of pi1 listens on loopback only; set `broker: {listen: 0.0.0.0:1883}` in its rollcall.yaml"
+	hub := "broker tcp://hub:1883 of pi1 is not on the host itself: if you trust it, name it with --broker tcp://hub:1883"
 	for _, c := range []struct {
 		e    entry
 		want string
 	}{
 		{entry{Hostname: "pi1", IPAddr: other, LoopbackOnly: true}, loopback},
 		{entry{Hostname: "pi1", IPAddr: other, Brokers: []string{"tcp://127.0.0.1:1883"}}, loopback},
+		{entry{Hostname: "pi1", IPAddr: other, LoopbackOnly: true, Brokers: []string{"tcp://hub"}}, hub},
+		{entry{Hostname: "pi1", IPAddr: other, Brokers: []string{"tcp://127.0.0.1:1883", "tcp://hub"}}, hub},
 		{entry{Hostname: "pi1", IPAddr: other}, "pi1 names no broker"},
 	} {
 		if b, err := c.e.usable(); len(b) > 0 || err == nil || err.Error() != c.want {
 			t.Errorf("usable = %v, %v, want %q", b, err, c.want)
 		}
 	}
-	if b, err := (entry{IPAddr: other, LoopbackOnly: true, Brokers: []string{"tcp://central.lan"}}).usable(); len(b) != 1 || err != nil {
-		t.Errorf("usable = %v, %v, want the central broker", b, err)
+	if b, err := (entry{IPAddr: other, Brokers: []string{"tcp://hub", "tcp://" + other}}).usable(); len(b) != 1 || err != nil {
+		t.Errorf("usable = %v, %v, want the host's own broker", b, err)
 	}
 }
 

@@ -44,12 +44,12 @@ func tellHeard(ctx context.Context, a *app, hosts []*host) {
 	ctx, cancel := context.WithTimeout(ctx, heardWait)
 	defer cancel()
 	for _, h := range hosts {
-		if !h.own || len(h.Brokers) == 0 || ctx.Err() != nil {
+		if !h.own || ctx.Err() != nil {
 			continue
 		}
-		b, err := parseBroker(h.Brokers[0])
+		brokers, err := entry{Hostname: h.Hostname, IPAddr: h.IPAddr, Brokers: h.Brokers}.usable()
 		if err == nil {
-			err = withBroker(ctx, a, b.stranger(), heardWait, func(ctx context.Context, l *link) error {
+			err = withBroker(ctx, a, brokers[0], heardWait, func(ctx context.Context, l *link) error {
 				for _, part := range parts {
 					if err := l.Publish(ctx, bus.Message{Topic: "/" + h.Hostname + "/heard", Payload: part, QoS: 1}); err != nil {
 						return err

@@ -73,7 +73,8 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 		return err
 	}
 	if len(cached) == 1 {
-		for _, b := range cached[0].reachable() {
+		brokers, _ := cached[0].reachable()
+		for _, b := range brokers {
 			if done, err := a.try(ctx, known, cached[0], t, b, f, true); done || ctx.Err() != nil {
 				return err
 			}
@@ -122,35 +123,47 @@ func (a *app) try(ctx context.Context, known *cache, e entry, t target, b broker
 	return done, err
 }
 
-// reachable returns the brokers of the host that may be connected to from here, without any credentials: what the network
-// says of a broker is no reason to give it one.
-func (e entry) reachable() (out []brokerURL) {
+// reachable returns the brokers of the host that are on the host itself, without any credentials: what the network says of a
+// broker is no reason to give it one. Whoever answers can name anybody, so that no other is connected to, and no name is
+// looked up; the first such one is refused, "" for none.
+func (e entry) reachable() (out []brokerURL, refused string) {
 	ip, err := netip.ParseAddr(e.IPAddr)
-	own := err == nil && ownAddr(ip)
+	known, own := err == nil, err == nil && ownAddr(ip)
 	for _, s := range e.Brokers {
 		b, err := parseBroker(s)
 		if err != nil {
 			continue
 		}
 		b = b.stranger()
+		local := b.Host == "localhost"
+		if local && own {
+			b.Host = "127.0.0.1"
+		}
 		at, err := netip.ParseAddr(b.Host)
-		if err == nil && at.IsUnspecified() {
-			b.Host = e.IPAddr
+		if known && err == nil && at.IsUnspecified() {
+			at, b.Host = ip, e.IPAddr
 		}
-		if (err == nil && at.Unmap().IsLoopback() || b.Host == "localhost") && !own {
-			continue // that is this machine's own, not the host's
+		literal := known && err == nil
+		switch {
+		case literal && (at.Unmap() == ip.Unmap() || own && ownAddr(at)):
+			out = append(out, b)
+		case local || err == nil && at.Unmap().IsLoopback():
+			// That is this machine's own, not the host's.
+		case refused == "":
+			refused = b.String()
 		}
-		out = append(out, b)
 	}
-	return out
+	return out, refused
 }
 
 // usable returns what reachable does, or an error that says why there is nothing.
 func (e entry) usable() ([]brokerURL, error) {
-	brokers := e.reachable()
+	brokers, refused := e.reachable()
 	switch {
 	case len(brokers) > 0:
 		return brokers, nil
+	case refused != "":
+		return nil, fmt.Errorf("broker %s of %s is not on the host itself: if you trust it, name it with --broker %[1]s", refused, e.Hostname)
 	case e.LoopbackOnly || len(e.Brokers) > 0:
 		return nil, fmt.Errorf("broker of %s listens on loopback only; set `broker: {listen: 0.0.0.0:1883}` in its rollcall.yaml", e.Hostname)
 	}
