@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	defaultMaxClients = 10_000
+	defaultMaxClients = 1000
 	maxInflight       = 65_535   // M2: packet IDs are 16 bits, so this is all there can be
 	maxQueued         = 16 << 10 // M3: messages that wait to be written to one client
 )
@@ -37,7 +37,7 @@ type Config struct {
 	Command func(topic string) bool
 	// Restore may change a retained message as it is read from Store at start; an empty payload removes it.
 	Restore func(topic string, payload []byte) []byte
-	// MaxClients bounds connections; 0 means 10,000.
+	// MaxClients bounds connections; 0 means 1,000. One address that is not trusted may have 64 of them.
 	MaxClients int
 	Log        *slog.Logger
 }
@@ -74,12 +74,13 @@ type Broker struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
-	others  int // of conns: not trusted
+	others  int                // of conns: not trusted
+	crowd   map[netip.Addr]int // of others, by remote address
 	closed  bool
 	started bool
 	wg      sync.WaitGroup // accept loops and connections
 
-	recovered, denied, queueFull atomic.Int64
+	recovered, denied, queueFull, turned atomic.Int64
 }
 
 // New opens the store and the listeners, so that a taken port is an error here; connections are served by Run. A broker
@@ -99,6 +100,7 @@ func New(c Config) (*Broker, error) {
 		patience: defaultPatience(),
 		log:      c.Log,
 		conns:    map[*conn]struct{}{},
+		crowd:    map[netip.Addr]int{},
 		slots:    newSlots(),
 		refusals: newLimiter(time.Minute),
 		faults:   newLimiter(time.Minute),
@@ -211,6 +213,7 @@ type Stats struct {
 	Received, Sent                      int64
 	Dropped, InflightDropped, Recovered int64 // messages lost to slow clients; crashes of the decoder that were caught
 	Denied                              int64 // publishes, last wills and subscriptions that were refused
+	Turned                              int64 // connections closed at once, because there were too many
 }
 
 // Stats returns the counts.
@@ -225,5 +228,6 @@ func (b *Broker) Stats() Stats {
 		InflightDropped: i.InflightDropped + b.queueFull.Load(),
 		Recovered:       b.recovered.Load(),
 		Denied:          b.denied.Load(),
+		Turned:          b.turned.Load(),
 	}
 }

@@ -13,6 +13,8 @@
 //     and four of clients that are not trusted; the others wait.
 //   - Sessions of persistent clients live in memory, for an hour and with 1,000 messages at most; they do not survive a
 //     restart, and after a reconnect queued messages may come out of order (M4 to M6). Number the payloads where it matters.
+//   - There are 1,000 connections at a time by default, and 64 from one address that is not trusted, with those that have not
+//     said CONNECT; others are closed at once.
 //   - Config.Allow decides about every publish, last will, filter and delivery; the default is no (M7). Topics that begin
 //     with $ cannot be published to.
 //   - What is published with the retain flag on a command topic (Config.Command) is not retained, and delivered with the flag,

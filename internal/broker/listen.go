@@ -13,6 +13,7 @@ const (
 	minAcceptDelay = 5 * time.Millisecond
 	maxAcceptDelay = time.Second
 	spareConns     = 64 // connections beyond MaxClients that may be on their way to CONNECT or out
+	maxFromOne     = 64 // connections of one address that is not trusted, with and without CONNECT
 )
 
 // listen opens all addresses or none.
@@ -82,21 +83,31 @@ func (b *Broker) start(raw net.Conn, listener string) {
 	c := newConn(raw, b.patience)
 	other := !b.trusts(c)
 	c.slots = b.slots.of(!other)
-	b.mu.Lock()
-	full := len(b.conns) >= b.config.MaxClients+spareConns || (other && b.others >= b.config.MaxClients-b.config.MaxClients/4)
-	if b.closed || full {
-		b.mu.Unlock()
-		_ = c.Close()
-		if full {
-			if n, ok := b.faults.allow("full"); ok {
-				b.log.Warn("too many connections", "peer", c.addr, "max", b.config.MaxClients, "suppressed", n)
-			}
-		}
+	why, ok := b.admit(c, other, listener)
+	if ok {
 		return
+	}
+	_ = c.Close()
+	if why != "" {
+		b.turned.Add(1)
+		b.logTurned(c, why)
+	}
+}
+
+// admit serves a connection, or says why there is no room for it; "" means that the broker is closed.
+func (b *Broker) admit(c *conn, other bool, listener string) (why string, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return "", false
+	}
+	if why := b.full(c, other); why != "" {
+		return why, false
 	}
 	b.conns[c] = struct{}{}
 	if other {
 		b.others++
+		b.crowd[c.addr.Addr()]++
 	}
 	b.wg.Go(func() {
 		b.serve(c, listener)
@@ -104,10 +115,36 @@ func (b *Broker) start(raw net.Conn, listener string) {
 		defer b.mu.Unlock()
 		delete(b.conns, c)
 		if other {
-			b.others--
+			b.leave(c.addr.Addr())
 		}
 	})
-	b.mu.Unlock()
+	return "", true
+}
+
+// full says why there is no room for a connection; "" is none. b.mu is held.
+func (b *Broker) full(c *conn, other bool) string {
+	switch {
+	case other && b.crowd[c.addr.Addr()] >= maxFromOne:
+		return "too many connections from one address"
+	case len(b.conns) >= b.config.MaxClients+spareConns, other && b.others >= b.config.MaxClients-b.config.MaxClients/4:
+		return "too many connections"
+	}
+	return ""
+}
+
+// leave counts a connection that is not trusted out. b.mu is held.
+func (b *Broker) leave(from netip.Addr) {
+	b.others--
+	if b.crowd[from]--; b.crowd[from] == 0 {
+		delete(b.crowd, from)
+	}
+}
+
+// logTurned says once a minute that connections are turned away.
+func (b *Broker) logTurned(c *conn, why string) {
+	if n, ok := b.faults.allow(why); ok {
+		b.log.Warn(why, "peer", c.addr, "max", b.config.MaxClients, "max_from_one", maxFromOne, "suppressed", n)
+	}
 }
 
 // serve serves a connection to its end, whatever that is.

@@ -15,9 +15,12 @@ var stranger = netip.MustParseAddr("127.0.0.2")
 func trustHouse(who Peer) bool { return who.Addr.Addr() != stranger }
 
 // dialStranger is dial from the stranger's address.
-func dialStranger(t testing.TB, addr string) *raw {
+func dialStranger(t testing.TB, addr string) *raw { t.Helper(); return dialFrom(t, addr, stranger) }
+
+// dialFrom is dial from an address of loopback.
+func dialFrom(t testing.TB, addr string, from netip.Addr) *raw {
 	t.Helper()
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(stranger, 0))}
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		t.Skipf("no second loopback address: %v", err)
