@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,17 +33,41 @@ const maxWait = 5 * time.Minute
 // flags adds the flags that every command which may sweep has.
 func (q *asking) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&q.to, "to", nil, "host, or host:port, to ask instead of everybody (may be repeated)")
-	f.StringSliceVar(&q.interfaces, "interface", nil, "network interface to ask on; default: every usable one (may be repeated)")
+	f.Var((*words)(&q.to), "to", "host, or host:port, to ask instead of everybody (may be repeated)")
+	f.Var((*words)(&q.interfaces), "interface", "network interface to ask on; default: every usable one (may be repeated)")
 	f.DurationVar(&q.wait, "wait", time.Second, "how long to listen for answers at most")
 	f.IntVar(&q.port, "port", discover.Port, "UDP port to ask")
 	q.via = viaUDP
 }
 
+// words is a flag of words with commas between them, which may be repeated. Unlike pflag's own it keeps the empty word, so that
+// `--to "$HOST"` without a HOST is refused, and does not ask everybody.
+type words []string
+
+// String returns the words with commas between them.
+func (w *words) String() string { return strings.Join(*w, ",") }
+
+// Set adds words.
+func (w *words) Set(s string) error {
+	*w = append(*w, strings.Split(s, ",")...)
+	return nil
+}
+
+// Type returns how the help names such a flag.
+func (w *words) Type() string { return "strings" }
+
+// validWait refuses times that nobody means.
+func validWait(flag string, d time.Duration) error {
+	if d <= 0 || d > maxWait {
+		return usagef("%s: %s is not more than 0 and at most %s", flag, d, maxWait)
+	}
+	return nil
+}
+
 // check refuses values that the types of the flags allow and that can't be.
 func (q *asking) check() error {
-	if q.wait <= 0 || q.wait > maxWait {
-		return usagef("--wait: %s is not between 0 and %s", q.wait, maxWait)
+	if err := validWait("--wait", q.wait); err != nil {
+		return err
 	}
 	if q.port < 1 || q.port > 65535 {
 		return usagef("--port: %d is not from 1 to 65535", q.port)
@@ -51,6 +76,9 @@ func (q *asking) check() error {
 		if host, _ := splitTo(s); host == "" {
 			return usagef("--to: %q is neither HOST nor HOST:PORT", s)
 		}
+	}
+	if slices.Contains(q.interfaces, "") {
+		return usagef(`--interface: "" is no network interface`)
 	}
 	switch q.via {
 	case viaUDP:
@@ -131,6 +159,9 @@ type round struct {
 	whole   bool // it was not interrupted
 	show    func(news)
 }
+
+// took returns how long the sweep took, as a person reads it.
+func (rd *round) took() time.Duration { return rd.elapsed.Round(time.Millisecond) }
 
 // ask sweeps once. It calls show, if that is not nil, for each piece of news as it comes in. The collector may be nil. An
 // interruption is no error: what was heard until then is returned.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"rollcall/reports"
 )
@@ -99,7 +98,7 @@ func (a *app) summary(rd *round) {
 		a.warnf("%s", w)
 	}
 	fmt.Fprintf(a.err, "%s, %s in %s (%d datagrams sent, %d received)\n", plural(len(rd.hosts), "host"),
-		plural(rd.services(), "service"), rd.elapsed.Round(time.Millisecond), rd.stats.Sent, rd.stats.Received)
+		plural(rd.services(), "service"), rd.took(), rd.stats.Sent, rd.stats.Received)
 	if n := rd.stats.Wrong + rd.wrong + rd.refused; n > 0 {
 		a.warnf("%s not understood and left out", plural(n, "answer"))
 	}

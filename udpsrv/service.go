@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,8 +31,8 @@ func (o *asked) flags(cmd *cobra.Command) {
 
 // command sends one command to the service and returns its answer.
 func (o *asked) command(ctx context.Context, a *app, t target, verb string, fields func(*link) map[string]any) (data json.RawMessage, err error) {
-	if o.timeout <= 0 || o.timeout > maxWait {
-		return nil, usagef("--timeout: %s is not between 0 and %s", o.timeout, maxWait)
+	if err := validWait("--timeout", o.timeout); err != nil {
+		return nil, err
 	}
 	if err := fits(t, verb, fields); err != nil {
 		return nil, err
@@ -207,7 +206,7 @@ func newControl(a *app) *cobra.Command {
 			}
 			text := args[1]
 			if text == "-" {
-				if text, err = readDocument(a.in, "stdin"); err != nil {
+				if text, err = readDocument(ctx, a.stdin, "stdin"); err != nil {
 					return err
 				}
 			}
@@ -258,16 +257,11 @@ a file that setup -f takes.`,
 
 // setUp sends the document of -f.
 func (o *asked) setUp(ctx context.Context, a *app, t target) error {
-	from := a.in
+	open := a.stdin
 	if o.file != "-" {
-		f, err := os.Open(o.file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		from = f
+		open = func() (io.ReadCloser, error) { return os.Open(o.file) }
 	}
-	doc, err := readDocument(from, o.file)
+	doc, err := readDocument(ctx, open, o.file)
 	if err != nil {
 		return err
 	}
@@ -288,21 +282,4 @@ func parseService(s string) (target, error) {
 		err = usagef("%q is more than HOST/SERVICE", s)
 	}
 	return t, err
-}
-
-// readDocument reads a document that goes into one payload. An empty one is refused: it is what a failed program before a pipe
-// leaves.
-func readDocument(r io.Reader, name string) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(r, reports.MaxPayload+1))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("read %s: %w", name, err)
-	case len(b) > reports.MaxPayload:
-		return "", fmt.Errorf("%s has more than %d bytes", name, reports.MaxPayload)
-	case !utf8.Valid(b):
-		return "", fmt.Errorf("%s is not UTF-8", name)
-	case len(bytes.TrimSpace(b)) == 0:
-		return "", errors.New(name + " is empty; nothing was sent")
-	}
-	return string(b), nil
 }

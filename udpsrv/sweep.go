@@ -89,7 +89,7 @@ func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
 	a.save(known)
 	tellHeard(ctx, a, rd.hosts)
 	if len(rd.hosts) == 0 {
-		return fmt.Errorf("%w within %s", errNothing, s.wait)
+		return fmt.Errorf("%w (%s)", errNothing, rd.took())
 	}
 	return nil
 }

@@ -200,7 +200,7 @@ func (q *asking) find(ctx context.Context, a *app, known *cache, name string, ca
 	a.save(known)
 	switch found := matching(entriesOf(rd), name); len(found) {
 	case 0:
-		return entry{}, fmt.Errorf("no host %q answered within %s", name, q.wait)
+		return entry{}, fmt.Errorf("no host %q answered (%s)", name, rd.took())
 	case 1:
 		return found[0], nil
 	default:
