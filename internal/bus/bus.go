@@ -183,8 +183,8 @@ func (c *Client) Keep(m Message) {
 }
 
 // Send queues m to be sent in order, without waiting; QoS 1 messages are sent again until the broker has acknowledged them.
-// While there is no connection, or the broker is slow, the newest 1,000 messages wait; the oldest is dropped and counted then.
-// It never blocks.
+// While there is no connection, or the broker is slow, the newest 10,000 messages wait, up to 8 MiB; the oldest is dropped then,
+// counted, and logged once a minute. It never blocks.
 // What MQTT does not allow, or the broker closes the connection for three times running, is logged, dropped and counted.
 func (c *Client) Send(m Message) {
 	if err := m.check(); err != nil {
@@ -193,6 +193,7 @@ func (c *Client) Send(m Message) {
 		return
 	}
 	c.out.send(m)
+	c.sayDropped()
 }
 
 // Dropped returns how many messages Send has dropped.

@@ -149,6 +149,7 @@ func (l *loop) lost(s *session) error {
 	if c.out.detach(culprit, !l.short) {
 		c.log.Error("message is given up: the broker closes the connection for it", "topic", topic)
 	}
+	c.sayDropped()
 	switch {
 	case sure:
 		return fmt.Errorf("connection to %s lost: %w, with %q unacknowledged", c.at.url, err, topic)

@@ -6,14 +6,17 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
 const (
-	sendLimit = 1000 // messages that Send remembers
-	window    = 64   // messages of the outbox that wait for their PUBACK
-	strikes   = 3    // connections that a message may end before it is given up
+	sendLimit = 10_000      // messages that Send remembers
+	sendBytes = 8 << 20     // of their topics and payloads; one that is longer waits alone
+	window    = 64          // messages of the outbox that wait for their PUBACK
+	strikes   = 3           // connections that a message may end before it is given up
+	sayEvery  = time.Minute // how often it is logged that messages were dropped
 )
 
 // outbox holds what Keep and Send were given until the broker has it.
@@ -23,6 +26,7 @@ type outbox struct {
 	seq   uint64   // order of calls over both queues
 
 	queue []*item          // of Send, not handed over
+	bytes int64            // of queue
 	kept  map[string]*item // of Keep, the newest of each topic
 	fresh []*item          // of kept, not handed over to owner
 	out   []*item          // handed over to owner, not acknowledged
@@ -32,6 +36,8 @@ type outbox struct {
 	idle    []chan struct{} // closed when nothing is left to send
 
 	dropped atomic.Uint64 // of Send
+	lost    uint64        // of dropped: queue was full, and that has not been logged
+	said    time.Time     // when it was logged
 }
 
 // item is a message on its way. It is guarded by outbox.mu; once it is handed over its message does not change any more.
@@ -76,16 +82,40 @@ func (o *outbox) send(m Message) {
 	defer o.mu.Unlock()
 	o.seq++
 	o.queue = append(o.queue, &item{m: m, seq: o.seq})
+	o.bytes += m.size()
 	o.trim()
 	o.signal()
 }
 
 // trim drops the oldest of a full queue.
 func (o *outbox) trim() {
-	if n := len(o.queue) - sendLimit; n > 0 {
-		clear(o.queue[:n])
-		o.queue = o.queue[n:]
-		o.dropped.Add(uint64(n))
+	n := 0
+	for len(o.queue)-n > sendLimit || o.bytes > sendBytes && len(o.queue)-n > 1 {
+		o.bytes -= o.queue[n].m.size()
+		n++
+	}
+	clear(o.queue[:n])
+	o.queue = o.queue[n:]
+	o.dropped.Add(uint64(n))
+	o.lost += uint64(n)
+}
+
+// unsaid returns how many messages a full queue has lost since that was logged, once a minute.
+func (o *outbox) unsaid(now time.Time) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lost == 0 || now.Sub(o.said) < sayEvery {
+		return 0
+	}
+	n := o.lost
+	o.lost, o.said = 0, now
+	return n
+}
+
+// sayDropped logs what a full queue has lost. It holds no lock: the log may lead back here.
+func (c *Client) sayDropped() {
+	if n := c.out.unsaid(time.Now()); n > 0 {
+		c.log.Warn("messages dropped: too many wait for the broker", "dropped", n, "max", sendLimit, "max_bytes", sendBytes)
 	}
 }
 
@@ -128,6 +158,7 @@ func (o *outbox) detach(suspect string, lasted bool) (givenUp bool) {
 	for _, it := range o.out {
 		if !it.kept {
 			again = append(again, it)
+			o.bytes += it.m.size()
 		}
 	}
 	o.queue = append(again, o.queue...)
@@ -158,6 +189,7 @@ func (o *outbox) giveUp(topic string) bool {
 	if i < 0 {
 		return false
 	}
+	o.bytes -= o.queue[i].m.size()
 	o.queue = slices.Delete(o.queue, i, i+1)
 	o.dropped.Add(1)
 	return true
@@ -176,6 +208,7 @@ func (o *outbox) next(s *session) (it *item, ok bool) {
 		it.fresh = false
 	case len(o.queue) > 0:
 		it, o.queue = o.queue[0], o.queue[1:]
+		o.bytes -= it.m.size()
 	default:
 		return nil, true
 	}

@@ -100,7 +100,7 @@ func testReconnect(t *testing.T, url string, stop, again func()) {
 	}
 }
 
-// What Send got while there was no connection arrives in order, the newest 1,000 of it.
+// What Send got while there was no connection arrives in order, the newest 10,000 of it; that there were more is logged.
 func TestSendQueue(t *testing.T) {
 	t.Parallel()
 	b := bustest.StartStoppable(t)
@@ -113,12 +113,16 @@ func TestSendQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Stop()
-	c, _ := start(t, bus.Config{URL: b.URL()})
-	for i := range 1500 {
+	var log logs
+	c, _ := start(t, bus.Config{URL: b.URL(), Log: log.logger()})
+	for i := range 10_500 {
 		c.Send(bus.Message{Topic: "/early", Payload: fmt.Append(nil, i), QoS: 1})
 	}
 	if n := c.Dropped(); n != 500 {
-		t.Errorf("Dropped = %d of 1500, want 500", n)
+		t.Errorf("Dropped = %d of 10,500, want 500", n)
+	}
+	if lines := log.having("WARN messages dropped", "dropped=1 "); len(lines) != 1 || len(log.having("messages dropped")) != 1 {
+		t.Errorf("log says %q, want one warning: the others come within a minute", log.having("messages dropped"))
 	}
 	b.Start()
 	receive(t, seen.up, "OnUp after the restart")
