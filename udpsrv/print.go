@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 
 	"rollcall/reports"
@@ -102,10 +103,23 @@ func (a *app) summary(rd *round) {
 	if n := rd.stats.Wrong + rd.wrong + rd.refused; n > 0 {
 		a.warnf("%s not understood and left out", plural(n, "answer"))
 	}
+	a.crowds(rd)
 	if rd.dropped > 0 {
 		a.warnf("%s came too fast and lost", plural(rd.dropped, "answer"))
 	}
 	a.notes(rd.roll)
+}
+
+// crowds says from where more hosts answered than are believed.
+func (a *app) crowds(rd *round) {
+	for _, ip := range rd.crowds() {
+		a.warnf("%s", rd.crowd(ip))
+	}
+}
+
+// crowd says that more hosts answered from one address than are believed.
+func (rd *round) crowd(ip netip.Addr) string {
+	return fmt.Sprintf("%s answered as more than %d hosts; %s left out", ip, maxAtAddress, plural(rd.at[ip]-maxAtAddress, "answer"))
 }
 
 // notes says in plain words what is unusual about hosts.

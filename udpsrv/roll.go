@@ -14,10 +14,11 @@ import (
 
 // Bounds of what one sweep keeps, whatever the network says.
 const (
-	maxHosts    = 10_000
-	maxServices = 256 // of one host
-	maxPoints   = 1 << 20
-	maxFunction = 64 // bytes; the longest of ours has 10
+	maxHosts     = 10_000
+	maxAtAddress = 256 // hosts that answer from one address
+	maxServices  = 256 // of one host
+	maxPoints    = 1 << 20
+	maxFunction  = 64 // bytes; the longest of ours has 10
 )
 
 // Ways a host answers, as they stand in reports.Found.Via.
@@ -41,10 +42,13 @@ type roll struct {
 	hosts   []*host
 	byName  map[string][]*host
 	ids     map[string]bool
-	refused int // answers with names that can't be, or beyond the bounds
+	at      map[netip.Addr]int // answers by UDP from each address
+	refused int                // answers with names that can't be, or beyond the bounds
 }
 
-func newRoll() *roll { return &roll{byName: map[string][]*host{}, ids: map[string]bool{}} }
+func newRoll() *roll {
+	return &roll{byName: map[string][]*host{}, ids: map[string]bool{}, at: map[netip.Addr]int{}}
+}
 
 // answer takes an answer by UDP in. It returns the host and which of its services were not known before, or nil if the answer
 // was refused. fresh is true for a host that no row told of yet.
@@ -54,6 +58,10 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 	ip := a.From.Addr().Unmap()
 	if reports.ValidName(d.Hostname) != nil || r.ids[id+" "+a.From.String()] {
 		r.refused++
+		return nil, nil, false
+	}
+	if r.at[ip] >= maxAtAddress {
+		r.at[ip]++
 		return nil, nil, false
 	}
 	addrs := []netip.Addr{ip}
@@ -70,6 +78,7 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 		return nil, nil, false
 	}
 	r.ids[id+" "+a.From.String()] = true
+	r.at[ip]++
 	h.ID, h.IPAddr, h.addrs, h.from = id, ip.String(), addrs, a.From
 	h.Via = append([]string{viaUDP}, h.Via...)
 	h.Brokers, h.open, h.own = d.Brokers, d.Open, ownAddr(ip)
@@ -199,6 +208,17 @@ func (r *roll) twins() (names []string) {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// crowds returns the addresses from which more hosts answered than are believed, sorted.
+func (r *roll) crowds() (addrs []netip.Addr) {
+	for ip, n := range r.at {
+		if n > maxAtAddress {
+			addrs = append(addrs, ip)
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return addrs
 }
 
 // legalAddr reports whether s is an IP address or nothing.

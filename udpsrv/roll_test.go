@@ -186,3 +186,24 @@ func TestFloodIsBounded(t *testing.T) {
 		t.Errorf("%d hosts, %d services, %d refused", len(r.hosts), len(r.byName["h1"][0].Services), r.refused)
 	}
 }
+
+// One neighbour can't fill a sweep with hosts that it made up.
+func TestCrowdAtOneAddress(t *testing.T) {
+	t.Parallel()
+	r := newRoll()
+	for i := range maxAtAddress + 44 {
+		r.answer(heardFrom(discover.Host{ID: discover.ID{byte(i), byte(i >> 8)}, Hostname: fmt.Sprintf("fake%d", i)}, fmt.Sprintf("10.0.0.9:%d", i+1)))
+	}
+	if h, _, fresh := r.answer(heardFrom(hostNamed("pi1", 1), "10.0.0.1:37030")); h == nil || !fresh {
+		t.Error("a host at another address is left out")
+	}
+	if len(r.hosts) != maxAtAddress+1 || r.refused != 0 {
+		t.Errorf("%d hosts with %d refused, want %d and 0", len(r.hosts), r.refused, maxAtAddress+1)
+	}
+	var errs strings.Builder
+	(&app{err: &output{w: &errs}}).summary(&round{roll: r})
+	want := "udpsrv: warning: 10.0.0.9 answered as more than 256 hosts; 44 answers left out\n"
+	if !strings.Contains(errs.String(), want) {
+		t.Errorf("stderr %q, want %q in it", errs.String(), want)
+	}
+}

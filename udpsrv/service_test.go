@@ -292,6 +292,39 @@ func TestBrokerIsFound(t *testing.T) {
 	door("pizero2", "--to", r.addr)
 }
 
+// A service that the host does not have is said at once, with what it has; a new one is found although the cache has none of
+// it.
+func TestUnknownService(t *testing.T) {
+	t.Parallel()
+	url := bustest.Start(t)
+	serve(t, url, (&device{}).answer)
+	h := hostNamed("pizero2", 1, url)
+	all := h.Services
+	h.Services = all[1:]
+	r, l := boot(t, h, nil), newLaptop(t)
+	want := "udpsrv: pizero2 has no service \"gpio\"; it has hostsensor\n"
+	for _, args := range [][]string{{"--to", r.addr}, nil} { // swept, then by the cache, which knows where to ask
+		if _, stderr := l.want(exitFail, append([]string{"get", "--timeout", "1m", "pizero2/gpio/input/door"}, args...)...); stderr != want {
+			t.Errorf("stderr %q, want %q", stderr, want)
+		}
+	}
+	if stdout, _ := l.want(exitOK, "get", "--broker", url, "pizero2/gpio/input/door"); stdout != "ON\n" {
+		t.Errorf("with --broker: %q", stdout)
+	}
+	l.want(exitOK, "sweep", "--to", r.addr) // forgets what the broker said
+	h.Services = all
+	r.Update(h)
+	if stdout, _ := l.want(exitOK, "get", "pizero2/gpio/input/door"); stdout != "ON\n" {
+		t.Errorf("once it is there: %q", stdout)
+	}
+	// A host that names none says nothing of them.
+	h.Services = nil
+	r.Update(h)
+	if stdout, _ := l.want(exitOK, "get", "--to", r.addr, "pizero2/gpio/input/door"); stdout != "ON\n" {
+		t.Errorf("of a host that lists none: %q", stdout)
+	}
+}
+
 func TestUnknownHosts(t *testing.T) {
 	t.Parallel()
 	a, b := boot(t, hostNamed("pizero2", 0xaa, "tcp://127.0.0.1:1"), nil), boot(t, hostNamed("pizero2", 0xbb, "tcp://127.0.0.1:1"), nil)

@@ -72,7 +72,7 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 		_, err := a.try(ctx, known, e, t, *a.named, f, false)
 		return err
 	}
-	if len(cached) == 1 {
+	if len(cached) == 1 && cached[0].lacks(t.service) == nil {
 		brokers, _ := cached[0].reachable()
 		for _, b := range brokers {
 			if done, err := a.try(ctx, known, cached[0], t, b, f, true); done || ctx.Err() != nil {
@@ -84,6 +84,9 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 	if err != nil {
 		return err
 	}
+	if err := e.lacks(t.service); err != nil {
+		return err
+	}
 	brokers, err := e.usable()
 	for _, b := range brokers {
 		var done bool
@@ -92,6 +95,21 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 		}
 	}
 	return err
+}
+
+// lacks returns an error if the host told of its services, and the one of this name is not among them.
+func (e entry) lacks(service string) error {
+	var names []string
+	for _, s := range e.Services {
+		if s.Name == service {
+			return nil
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) == 0 || len(names) >= maxServices { // it told of none, or of more than are kept
+		return nil
+	}
+	return fmt.Errorf("%s has no service %q; it has %s", e.Hostname, service, listed(names))
 }
 
 // errNotTheHosts says that a broker does not know the host.
@@ -196,6 +214,7 @@ func (q *asking) find(ctx context.Context, a *app, known *cache, name string, ca
 	if ctx.Err() != nil {
 		return entry{}, errInterrupted
 	}
+	a.crowds(rd)
 	known.learn(rd, "")
 	a.save(known)
 	switch found := matching(entriesOf(rd), name); len(found) {

@@ -149,11 +149,17 @@ func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 		if err != nil {
 			a.errorf("%s", clean(err.Error())) // the network may come back
 		}
-		for _, text := range rd.stats.Warnings {
-			if !warned[text] && len(warned) < maxWarnings {
-				warned[text] = true
+		warn := func(about, text string) {
+			if !warned[about] && len(warned) < maxWarnings {
+				warned[about] = true
 				a.warnf("%s", text)
 			}
+		}
+		for _, text := range rd.stats.Warnings {
+			warn(text, text)
+		}
+		for _, ip := range rd.crowds() {
+			warn(ip.String(), rd.crowd(ip)) // how many they are changes all the time
 		}
 		if err == nil && rd.whole {
 			found = found || len(rd.hosts) > 0
