@@ -20,7 +20,7 @@ const (
 	reportsWaiting = 64              // requests that may wait for that; one more is dropped
 	answeredFor    = 10 * time.Minute
 	answeredMost   = 4096
-	failureEvery   = time.Minute // how often a failing endpoint is logged
+	failureEvery   = time.Minute // how often it is logged that answers were not delivered
 	keyRetry       = time.Minute // how often a state directory that can't be read is tried again
 )
 
@@ -37,7 +37,8 @@ type reporter struct {
 	mu       sync.Mutex
 	passes   *discover.Passes     // nil until the key was read
 	answered map[string]time.Time // by endpoint, topic and id
-	failed   map[string]time.Time // when the failure of an endpoint was logged
+	said     time.Time            // when a failure was logged
+	leftOut  int                  // failures since then
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -78,7 +79,7 @@ func (r *Runner) startReporter(ctx context.Context) *reporter {
 func newReporter(services func() []reports.Service, deliver func(context.Context, bus.Config, ...bus.Message) error, log *slog.Logger) *reporter {
 	return &reporter{services: services, deliver: deliver, now: time.Now, timeout: reportTimeout, log: log,
 		queue:    make(chan answer, reportsWaiting),
-		answered: map[string]time.Time{}, failed: map[string]time.Time{}, cancel: func() {}}
+		answered: map[string]time.Time{}, cancel: func() {}}
 }
 
 // stop ends the reporter and waits for it.
@@ -204,9 +205,14 @@ func (p *reporter) answer(ctx context.Context, a answer) error {
 	return p.deliver(ctx, bus.ForeignAt(a.endpoint.Addr, a.endpoint.TLS), messages...)
 }
 
-// logFailure says once a minute that an endpoint can't be answered. The caller holds mu.
+// logFailure says that an endpoint can't be answered, once a minute in all: requests name as many as they like. The caller
+// holds mu.
 func (p *reporter) logFailure(e discover.Endpoint, err error) {
-	if first(p.failed, e.Addr.String(), p.now(), failureEvery) {
-		p.log.Info("report not delivered", "endpoint", e.Addr.String(), "err", err)
+	now := p.now()
+	if !p.said.IsZero() && now.Sub(p.said) < failureEvery {
+		p.leftOut++
+		return
 	}
+	p.log.Info("report not delivered", "endpoint", e.Addr.String(), "err", err, "left_out", p.leftOut)
+	p.said, p.leftOut = now, 0
 }

@@ -325,13 +325,31 @@ func TestUnreachableEndpoint(t *testing.T) {
 			if took := time.Since(start); err == nil || took > p.timeout+time.Second {
 				t.Errorf("answer = %v after %v, want an error within %v", err, took, p.timeout)
 			}
-			for range 5 {
-				p.logFailure(a.endpoint, err)
-			}
+			p.logFailure(a.endpoint, err)
 			if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "level=INFO") {
 				t.Errorf("log = %q, want one line of information", log.String())
 			}
 		})
+	}
+}
+
+// Failures are logged once a minute in all, however many endpoints requests name, with the number of those left out.
+func TestFailuresAreLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	p := testReporter(t, t.TempDir(), bus.Deliver)
+	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	now := time.Now()
+	p.now = func() time.Time { return now }
+	for i := range 3 * 60 { // three minutes
+		for j := range 5 {
+			p.logFailure(discover.Endpoint{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), byte(j)}), 1883)}, net.ErrClosed)
+		}
+		now = now.Add(time.Second)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], "left_out=0") || !strings.Contains(lines[1], "left_out=299") || !strings.Contains(lines[2], "left_out=299") {
+		t.Errorf("log = %q, want three lines, with 0, 299 and 299 left out", log.String())
 	}
 }
 

@@ -50,6 +50,8 @@ type Config struct {
 	Direct bool
 	// Dial replaces net.Dialer.DialContext, so that a checked address and no other is connected to.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	once bool // Run ends when the connection fails or is lost
 }
 
 // Bounds. Times are those of a LAN: a broker that takes seconds to take a packet is gone.

@@ -1,7 +1,9 @@
 package bus
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -18,8 +20,10 @@ func ForeignAt(addr netip.AddrPort, tls bool) Config {
 }
 
 // Deliver connects to the broker of c, publishes the messages one after the other, each until the broker has acknowledged
-// it, and disconnects. It is for answers to a requester's broker. ctx bounds the whole.
+// it, and disconnects. It is for answers to a requester's broker. ctx bounds the whole. It connects once: when that fails, or the
+// connection is lost, it returns the reason, so that nobody can have this host knock at another's door again and again.
 func Deliver(ctx context.Context, c Config, messages ...Message) error {
+	c.once = true
 	client, err := New(c)
 	if err != nil {
 		return err
@@ -30,12 +34,25 @@ func Deliver(ctx context.Context, c Config, messages ...Message) error {
 	defer wg.Wait()
 	defer stop()
 	if err := client.Wait(ctx); err != nil {
-		return err
+		return client.gaveUp(ctx, err)
 	}
 	for _, m := range messages {
 		if err := client.Publish(ctx, m); err != nil {
-			return fmt.Errorf("deliver to %s: %w", c.URL, err)
+			return fmt.Errorf("deliver to %s: %w", c.URL, client.gaveUp(ctx, err))
 		}
 	}
 	return nil
+}
+
+// gaveUp returns err, or what stands behind it when the one attempt has ended.
+func (c *Client) gaveUp(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrStopped) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return c.unreachable(ctx.Err())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cmp.Or(c.why, err)
 }

@@ -35,6 +35,9 @@ func (c *Client) Run(ctx context.Context) error {
 			break
 		}
 		l.failed(err)
+		if c.cfg.once {
+			break
+		}
 		pause(ctx, delay(l.failures))
 	}
 	close(stop)
