@@ -104,8 +104,7 @@ func (r *reader) run(n int, b block) {
 	// The Go caches are the machine's, as a user's would be; udpsrv's own is not.
 	args := []string{"env", "-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "GOCACHE=" + goenv(r.t, "GOCACHE"), "bash", script}
 	if strings.HasSuffix(b.note, "in the background") {
-		p := r.lan.Start(host, false, args[0], args[1:]...)
-		_ = p // ends with the test
+		r.lan.Start(host, false, args[0], args[1:]...) // ends with the test
 		r.lan.Command(host, "mosquitto_sub", "-t", "/pizero2/coffee/cups", "-C", "1", "-W", "10").Run()
 		return
 	}

@@ -192,7 +192,7 @@ func TestSetUpAndSwitchOverTheLAN(t *testing.T) {
 		}
 		return out + errs
 	}
-	setup := l.dir() + "/pins.yaml"
+	setup := l.dir + "/pins.yaml"
 	doc := "outputs:\n  pump: {pin: 25, initial: off}\ninputs:\n  door: {pin: pin15, pull: up, on_change: true}\n"
 	if err := os.WriteFile(setup, []byte(doc), 0o644); err != nil {
 		t.Fatal(err)

@@ -43,8 +43,8 @@ func (l *LAN) Boot(i int, c HostConfig) *Host {
 	case c.Listen != "":
 		broker = fmt.Sprintf("{listen: %q}", c.Listen)
 	}
-	h := &Host{LAN: l, I: i, Name: c.Name, State: filepath.Join(l.dir(), fmt.Sprintf("state-%d", i))}
-	h.File = filepath.Join(l.dir(), fmt.Sprintf("rollcall-%d.yaml", i))
+	h := &Host{LAN: l, I: i, Name: c.Name, State: filepath.Join(l.dir, fmt.Sprintf("state-%d", i))}
+	h.File = filepath.Join(l.dir, fmt.Sprintf("rollcall-%d.yaml", i))
 	doc := fmt.Sprintf("host: %s\nstate_dir: %s\nbroker: %s\n%sagents:\n%s", c.Name, h.State, broker, c.Extra, c.Agents)
 	if err := os.WriteFile(h.File, []byte(doc), 0o644); err != nil {
 		l.t.Fatal(err)
@@ -60,7 +60,7 @@ func (l *LAN) Boot(i int, c HostConfig) *Host {
 // Mosquitto starts mosquitto on host i, port 1883, open to the LAN.
 func (l *LAN) Mosquitto(i int) *Process {
 	l.t.Helper()
-	conf := filepath.Join(l.dir(), fmt.Sprintf("mosquitto-%d.conf", i))
+	conf := filepath.Join(l.dir, fmt.Sprintf("mosquitto-%d.conf", i))
 	text := "listener 1883\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		l.t.Fatal(err)

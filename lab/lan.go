@@ -28,24 +28,21 @@ const patience = 20 * time.Second
 // Need skips the test unless it can run here, or fails it where it must.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
-	must := os.Getenv("ROLLCALL_LAB") == "1"
-	give := func(format string, args ...any) {
-		t.Helper()
-		if must {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf(format+"; run it with: sudo make lab", args...)
-	}
+	reason := "it makes network namespaces"
+	missing := false
 	if os.Geteuid() != 0 {
-		give("network namespaces need root")
+		reason, missing = "network namespaces need root", true
 	}
 	for _, p := range append(programs, "ip") {
 		if _, err := exec.LookPath(p); err != nil {
-			give("%s is not installed", p)
+			reason, missing = p+" is not installed", true
 		}
 	}
-	if os.Getenv("ROLLCALL_LAB") != "1" {
-		t.Skip("makes network namespaces; run it with: sudo make lab")
+	switch must := os.Getenv("ROLLCALL_LAB") == "1"; {
+	case must && missing:
+		t.Fatal(reason)
+	case !must:
+		t.Skip(reason + "; run it with: sudo make lab")
 	}
 }
 
@@ -94,6 +91,7 @@ func top(t testing.TB) string {
 type LAN struct {
 	t     testing.TB
 	name  string
+	dir   string // for what its hosts keep in files
 	Hosts int
 }
 
@@ -110,7 +108,12 @@ func NewLAN(t testing.TB, n int) *LAN {
 	l := &LAN{t: t, name: fmt.Sprintf("rc%d-%d", os.Getpid(), lanCount.n), Hosts: n}
 	lanCount.Unlock()
 	sw := l.name + "-sw"
+	l.dir = filepath.Join(os.TempDir(), "rollcall-"+l.name)
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
+		_ = os.RemoveAll(l.dir) // what is left in the temporary folder harms nobody
 		for i := range n {
 			_ = exec.Command("ip", "netns", "del", l.NS(i+1)).Run() // one that was never made is no loss
 		}
@@ -139,21 +142,22 @@ func (l *LAN) NS(i int) string { return fmt.Sprintf("%s-h%d", l.name, i) }
 // Addr returns host i's address.
 func (l *LAN) Addr(i int) string { return fmt.Sprintf("10.77.%d.%d", i/250, i%250) }
 
-// Command returns a command that will run on host i.
+// Command returns a command that will run on host i. A name of this checkout's programs means the one that was built.
 func (l *LAN) Command(i int, name string, args ...string) *exec.Cmd {
-	return exec.Command("ip", append([]string{"netns", "exec", l.NS(i), name}, args...)...)
-}
-
-// Run runs a program of this checkout, or any other, on host i and returns its output and exit status.
-func (l *LAN) Run(i int, name string, args ...string) (stdout, stderr string, status int) {
 	l.t.Helper()
 	if p := filepath.Join(Binaries(l.t), name); !strings.Contains(name, "/") {
 		if _, err := os.Stat(p); err == nil {
 			name = p
 		}
 	}
+	return exec.Command("ip", append([]string{"netns", "exec", l.NS(i), name}, args...)...)
+}
+
+// Run runs a program of this checkout, or any other, on host i and returns its output and exit status.
+func (l *LAN) Run(i int, name string, args ...string) (stdout, stderr string, status int) {
+	l.t.Helper()
 	cmd := l.Command(i, name, args...)
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.dir(), fmt.Sprintf("cache-%d", i)))
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.dir, fmt.Sprintf("cache-%d", i)))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -161,16 +165,6 @@ func (l *LAN) Run(i int, name string, args ...string) (stdout, stderr string, st
 		l.t.Fatalf("run %s: %v", name, err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
-}
-
-// dir returns a folder of this LAN.
-func (l *LAN) dir() string {
-	d := filepath.Join(os.TempDir(), "rollcall-"+l.name)
-	if err := os.MkdirAll(d, 0o755); err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { _ = os.RemoveAll(d) }) // what is left in the temporary folder harms nobody
-	return d
 }
 
 // Process is a program that runs on a host.
@@ -186,11 +180,6 @@ type Process struct {
 // socket (sd_notify(3)).
 func (l *LAN) Start(i int, notify bool, name string, args ...string) *Process {
 	l.t.Helper()
-	if p := filepath.Join(Binaries(l.t), name); !strings.Contains(name, "/") {
-		if _, err := os.Stat(p); err == nil {
-			name = p
-		}
-	}
 	p := &Process{t: l.t, Name: filepath.Base(name), Cmd: l.Command(i, name, args...), out: newLines(), done: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = p.out, p.out
 	p.Cmd.Env = os.Environ()
@@ -198,7 +187,7 @@ func (l *LAN) Start(i int, notify bool, name string, args ...string) *Process {
 	p.Cmd.WaitDelay = 5 * time.Second
 	var ready *net.UnixConn
 	if notify {
-		path := filepath.Join(l.dir(), fmt.Sprintf("notify-%d-%s", i, p.Name))
+		path := filepath.Join(l.dir, fmt.Sprintf("notify-%d-%s", i, p.Name))
 		_ = os.Remove(path) // of an earlier start of the same program
 		var err error
 		if ready, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"}); err != nil {

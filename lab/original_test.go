@@ -155,7 +155,7 @@ func TestBadDatagrams(t *testing.T) {
 		`{"cmd":"status","replyto":"10.77.0.2","topic":"/a/+","id":1}`, `{"cmd":"status","replyto":"10.77.0.2","topic":"/a\u0000b","id":1}`,
 		`{"cmd":"status","replyto":"10.77.0.2","topic":"$SYS/x","id":1}`, `{"cmd":"status","replyto":"10.77.0.2","topic":"` + strings.Repeat("t", 60_000) + `","id":1}`,
 		"RCL1", "RCL1\x01\x01", "RCL1\xff\xff" + strings.Repeat("\xff", 1194)} {
-		file := l.dir() + "/datagram"
+		file := l.dir + "/datagram"
 		if err := os.WriteFile(file, []byte(d), 0o644); err != nil {
 			t.Fatal(err)
 		}
