@@ -117,10 +117,11 @@ func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bo
 		return err
 	}
 	s.out = client
-	// There is no connection yet, so these can only fail for what is wrong with the call.
+	// There is no connection yet, so these can only fail for what is wrong with the call. Commands are received at QoS 0: what a
+	// broker still owed is lost with the clean session at either QoS, and at 1 a TOGGLE could come twice. The result is what tells.
 	if err := errors.Join(
 		client.Subscribe(ctx, 1, s.remember, s.topics.To("description"), s.topics.To("status")),
-		client.Subscribe(ctx, 1, s.receive, s.topics.Filters()...)); err != nil {
+		client.Subscribe(ctx, 0, s.receive, s.topics.Filters()...)); err != nil {
 		return err
 	}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -311,6 +312,7 @@ func (s *service) apply(a *asked, work func(context.Context) (reports.Reading, e
 		func(err error) {
 			if err == nil && r.Path != "" && r.Value != nil {
 				r, err = s.took(r.Path, r, time.Now(), true)
+				runtime.Gosched() // lets the state leave before the answer is made
 			}
 			switch {
 			case err != nil:

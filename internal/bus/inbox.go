@@ -32,6 +32,9 @@ func (c *Client) receive(_ paho.Client, pm paho.Message) {
 			s.handler(m)
 		}
 	}
+	if c.cfg.Direct {
+		return // all are direct
+	}
 	size := m.size()
 	if n := c.in.bytes.Add(size); n <= inboxBytes || n == size {
 		select {
