@@ -75,7 +75,7 @@ func (b *board) settle(offset int) {
 	w.level = level
 	c := Change{Level: level, Time: time.Now()}
 	if len(w.history) == historyLength {
-		w.history = slices.Delete(w.history, 0, 1)
+		w.history = w.history[1:]
 	}
 	w.history = append(w.history, c)
 	for _, who := range w.watchers {
