@@ -75,6 +75,33 @@ type Deps struct {
 	At func(path, format string, args ...any) error
 	// OpenChip opens a GPIO chip; nil means gpio.Open, and the in-memory chip for "sim".
 	OpenChip func(name string) (gpio.Chip, error)
+	// Link is the service's connection to the broker; nil where there is none, as in most tests.
+	Link Link
+}
+
+// Link is the service's connection to the host's broker as far as an agent may use it. It belongs to one agent: when that was
+// closed, what it has not stopped is stopped. It is safe for concurrent use, and no method of it waits.
+//
+// The functions given to Watch and Subscribe are called by the connection itself. They must not block, since nothing is received
+// meanwhile, but may call everything here. A stop may be called twice, and does not wait for a call that has begun.
+type Link interface {
+	// Up reports whether there is a connection, with all subscriptions in force. A broker that vanished without a word is
+	// noticed within 25 s.
+	Up() bool
+	// Watch calls f with the present state before it returns, and then whenever that has changed. So it must not be called
+	// with a lock that f takes.
+	Watch(f func(up bool)) (stop func())
+	// Subscribe calls f with the payload of each message on the topic, one at a time, what is retained included, now or as soon
+	// as there is a connection, and again after every reconnect. The error says that the topic is not legal: it has a wildcard,
+	// begins with $, or is one of this service's command topics. If the broker refuses the subscription, the service's error
+	// topic says so.
+	Subscribe(topic string, f func(payload []byte)) (stop func(), err error)
+	// Check says why Publish would refuse the topic whatever the connection: it is not legal, or messages of others stand there
+	// (discovery, the commands of this host, its status and what its services say of themselves, this service's points).
+	Check(topic string) error
+	// Publish sends a message at QoS 1, not retained. Without a connection, or when it is lost before the broker has
+	// acknowledged, the message is dropped: an edge must not be told minutes after. Nil does not mean that the broker has it.
+	Publish(topic string, payload []byte) error
 }
 
 // Factory makes agents of one kind.

@@ -31,10 +31,13 @@ type entry struct {
 	deps       Deps
 }
 
-// make constructs the agent.
-func (e entry) make(log *slog.Logger) (Agent, error) {
+// make constructs the agent. The link may be nil.
+func (e entry) make(log *slog.Logger, l *link) (Agent, error) {
 	d := e.deps
 	d.Service, d.Log = e.name, log
+	if l != nil {
+		d.Link = l
+	}
 	return e.factory.New(e.options, d)
 }
 

@@ -33,6 +33,7 @@ type service struct {
 	log    *slog.Logger // goes to the log topic as well, if that is switched on
 	public *topicLog    // nil: it is not
 	out    outlet
+	links  *links
 
 	described atomic.Pointer[reports.Service] // what the service says of itself; read by all
 	first     chan struct{}                   // closed once the first attempt to make the agent has come to an end
@@ -98,6 +99,7 @@ func newService(e entry, host string, log *slog.Logger) *service {
 	}
 	desc := reports.Service{Name: e.name, Function: e.kind}.On(host)
 	s.described.Store(&desc)
+	s.links = newLinks(s.topics, func(path string) bool { _, ok := s.described.Load().Point(path); return ok }, s.log)
 	return s
 }
 
@@ -111,12 +113,13 @@ func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bo
 	will := s.statusMessage(reports.Offline)
 	broker.ClientID = "rollcall-" + s.host + "-" + s.entry.name // a second one of the same name takes the connection over
 	broker.Will, broker.Last, broker.Log = &will, []bus.Message{will}, s.quiet
-	broker.Direct = true // receive and remember only hand over
+	broker.Direct = true // receive and remember only hand over, and agents are told to
+	broker.OnUp, broker.OnDown = func() { s.links.set(true) }, func(error) { s.links.set(false) }
 	client, err := bus.New(broker)
 	if err != nil {
 		return err
 	}
-	s.out = client
+	s.out, s.links.client = client, client
 	// There is no connection yet, so these can only fail for what is wrong with the call. Commands are received at QoS 0: what a
 	// broker still owed is lost with the clean session at either QoS, and at 1 a TOGGLE could come twice. The result is what tells.
 	if err := errors.Join(

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rollcall/internal/bus"
@@ -36,6 +37,8 @@ func (s *service) loop(ctx context.Context) {
 			s.event(r, ok)
 		case m := <-s.retained:
 			s.found(m)
+		case n := <-s.links.notes:
+			s.linkNote(n)
 		case s.alive <- struct{}{}:
 		case <-timer.C:
 		}
@@ -141,7 +144,9 @@ func (s *service) describe(desc reports.Service) error {
 		s.events = n.Events()
 	}
 	s.ready, s.since = true, now
-	s.faults.keep(func(key string) bool { return key != faultAgent && (key == faultStuck || filters[key] != nil) })
+	s.faults.keep(func(key string) bool {
+		return key == faultStuck || filters[key] != nil || strings.HasPrefix(key, faultLink)
+	})
 	s.publishFaults()
 	s.setStatus(reports.Online)
 	return nil

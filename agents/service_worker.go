@@ -23,11 +23,12 @@ const (
 type instance struct {
 	agent Agent
 	waits Setupper    // the agent, if it came with an error and can do nothing but take a set-up
+	link  *link       // of the agent; nil: it has none
 	jobs  chan func() // has room for one: a job is only given to an idle worker
 }
 
-func newInstance() *instance {
-	i := &instance{jobs: make(chan func(), 1)}
+func newInstance(l *link) *instance {
+	i := &instance{link: l, jobs: make(chan func(), 1)}
 	go i.work() // ends with retire; an agent that never returns from a call keeps it, which is said in the log
 	return i
 }
@@ -38,11 +39,15 @@ func (i *instance) work() {
 	}
 }
 
-// retire ends the worker after its present job.
-func (i *instance) retire() { close(i.jobs) }
+// retire ends the worker after its present job, and the link of its agent.
+func (i *instance) retire() {
+	i.link.end()
+	close(i.jobs)
+}
 
 // abandon leaves a worker whose agent does not return, and has it close the agent should it ever.
 func (i *instance) abandon() {
+	i.link.end()
 	i.jobs <- func() {
 		if i.agent != nil {
 			_ = guard(i.agent.Close) // nobody is left to be told
@@ -141,11 +146,12 @@ func inTime(err error) error {
 
 // make begins to construct the agent.
 func (s *service) make() {
-	s.inst = newInstance()
+	s.unlink()
+	s.inst = newInstance(s.links.open())
 	s.retryAt = time.Time{}
 	inst, desc := s.inst, reports.Service{}
 	s.begin("start", makeTimeout, func(context.Context) error {
-		agent, err := s.entry.make(s.log)
+		agent, err := s.entry.make(s.log, inst.link)
 		if err != nil {
 			if setupper, ok := agent.(Setupper); ok {
 				inst.agent, inst.waits = agent, setupper
@@ -218,5 +224,5 @@ func (s *service) closeAgent() {
 		inst.agent = nil
 		inst.retire()
 		s.inst = nil
-	}, func(error) {})
+	}, func(error) { inst.link.end() })
 }

@@ -198,7 +198,7 @@ func (c *Client) Send(m Message) {
 	c.sayDropped()
 }
 
-// Dropped returns how many messages Send has dropped.
+// Dropped returns how many messages Send and Offer have dropped.
 func (c *Client) Dropped() uint64 { return c.out.dropped.Load() }
 
 // Missed returns how many received messages were dropped because the handlers were too slow (see Subscribe).

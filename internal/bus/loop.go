@@ -93,6 +93,7 @@ func (c *Client) adopt(ctx context.Context, s *session) error {
 		return s.lost()
 	}
 	var no refusedError
+	c.mark(s)
 	switch err := s.subscribe(ctx, c.wanted(nil)); {
 	case errors.As(err, &no):
 		c.log.Warn("broker refused a subscription", "topics", no.filters)
@@ -102,12 +103,14 @@ func (c *Client) adopt(ctx context.Context, s *session) error {
 	case err != nil:
 		return fmt.Errorf("subscribe again: %w", err)
 	}
+	c.tell(s, no)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cur != s {
 		return s.lost()
 	}
 	c.ready = true
+	c.out.admit()
 	close(c.up)
 	return nil
 }

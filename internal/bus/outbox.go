@@ -23,9 +23,10 @@ const (
 type outbox struct {
 	mu    sync.Mutex
 	owner *session // the session that sends; nil while there is none
+	open  bool     // a connection may be given messages of Offer
 	seq   uint64   // order of calls over both queues
 
-	queue []*item          // of Send, not handed over
+	queue []*item          // of Send and Offer, not handed over
 	bytes int64            // of queue
 	kept  map[string]*item // of Keep, the newest of each topic
 	fresh []*item          // of kept, not handed over to owner
@@ -35,7 +36,7 @@ type outbox struct {
 	strikes int
 	idle    []chan struct{} // closed when nothing is left to send
 
-	dropped atomic.Uint64 // of Send
+	dropped atomic.Uint64 // of Send and Offer
 	lost    uint64        // of dropped: queue was full, and that has not been logged
 	said    time.Time     // when it was logged
 }
@@ -48,6 +49,7 @@ type item struct {
 	first uint64 // of kept: seq of the first Keep on its topic
 	fresh bool   // of kept: in outbox.fresh
 	off   bool   // of kept: given up
+	brief bool   // of Offer: lost with the connection
 }
 
 // inflight is an item that paho has.
@@ -80,9 +82,15 @@ func (o *outbox) keep(m Message) {
 func (o *outbox) send(m Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.push(&item{m: m})
+}
+
+// push queues a message of Send or Offer.
+func (o *outbox) push(it *item) {
 	o.seq++
-	o.queue = append(o.queue, &item{m: m, seq: o.seq})
-	o.bytes += m.size()
+	it.seq = o.seq
+	o.queue = append(o.queue, it)
+	o.bytes += it.m.size()
 	o.trim()
 	o.signal()
 }
@@ -148,21 +156,23 @@ func (o *outbox) attach(s *session) {
 	o.signal()
 }
 
-// detach ends sending. What Send gave and the broker has not acknowledged is queued again. A topic that several connections
+// detach ends sending. What Send gave and the broker has not acknowledged is queued again, what Offer gave is dropped. A topic that several connections
 // running have been lost with is given up: true is returned. Kept ones get another chance after a connection that lasted.
 func (o *outbox) detach(suspect string, lasted bool) (givenUp bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.owner = nil
+	o.owner, o.open = nil, false
 	var again []*item
 	for _, it := range o.out {
 		if !it.kept {
 			again = append(again, it)
-			o.bytes += it.m.size()
 		}
 	}
-	o.queue = append(again, o.queue...)
-	o.out, o.fresh = nil, nil
+	o.queue = o.forget(append(again, o.queue...))
+	o.out, o.fresh, o.bytes = nil, nil, 0
+	for _, it := range o.queue {
+		o.bytes += it.m.size()
+	}
 	for _, it := range o.kept {
 		it.fresh, it.off = false, it.off && !lasted
 	}

@@ -24,6 +24,8 @@ type subscription struct {
 	qos     byte
 	handler func(Message)
 	direct  bool // called by receive, not after the inbox
+	answer  func(error)
+	on      *session // that it was asked for on; who holds wire may touch it
 }
 
 func (s *subscription) wants(topic string) bool {
