@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-
-	"github.com/warthog618/gpiod"
 )
 
 // devices is where the kernel's chips are.
@@ -54,14 +52,11 @@ func openPath(path string) (*chip, error) {
 	if filepath.Dir(target) != devices {
 		return nil, errors.New("not a GPIO chip, which are /dev/gpiochip*")
 	}
-	c, err := gpiod.NewChip(target)
-	if errors.Is(err, gpiod.ErrNotCharacterDevice) {
-		return nil, errors.New("not a GPIO chip")
-	}
+	d, err := openDevice(target)
 	if err != nil {
 		return nil, err
 	}
-	return &chip{chip: c, path: target, lines: map[*held]struct{}{}}, nil
+	return &chip{device: d, lines: map[*held]struct{}{}}, nil
 }
 
 // openLabel opens the one chip that has the label.
@@ -73,10 +68,10 @@ func openLabel(label string) (Chip, error) {
 		switch {
 		case err != nil:
 			unreadable = err
-		case c.chip.Label == label:
+		case c.device.label() == label:
 			found = append(found, c)
 		default:
-			_ = c.chip.Close() // nothing was requested from it
+			_ = c.device.close() // nothing was requested from it
 		}
 	}
 	if len(found) == 1 {
@@ -84,8 +79,8 @@ func openLabel(label string) (Chip, error) {
 	}
 	var names []string
 	for _, c := range found {
-		names = append(names, c.chip.Name)
-		_ = c.chip.Close() // nothing was requested from it
+		names = append(names, c.device.name())
+		_ = c.device.close() // nothing was requested from it
 	}
 	switch {
 	case len(found) > 1:
@@ -139,16 +134,15 @@ func present() string {
 			chips = append(chips, fmt.Sprintf("%s (%v)", filepath.Base(path), err))
 			continue
 		}
-		chips = append(chips, fmt.Sprintf("%s (%s, %d lines)", c.chip.Name, c.chip.Label, c.chip.Lines()))
-		_ = c.chip.Close() // nothing was requested from it
+		chips = append(chips, fmt.Sprintf("%s (%s, %d lines)", c.device.name(), c.device.label(), c.device.lines()))
+		_ = c.device.close() // nothing was requested from it
 	}
 	return "there are " + strings.Join(chips, ", ")
 }
 
 // chip is a character device.
 type chip struct {
-	chip *gpiod.Chip
-	path string
+	device *device
 
 	mu     sync.Mutex
 	closed bool
@@ -160,64 +154,63 @@ func (c *chip) Info() (ChipInfo, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return ChipInfo{}, fmt.Errorf("info of %s: %w", c.chip.Name, ErrClosed)
+		return ChipInfo{}, fmt.Errorf("info of %s: %w", c.device.name(), ErrClosed)
 	}
-	info := ChipInfo{Name: c.chip.Name, Label: c.chip.Label, Lines: make([]LineInfo, c.chip.Lines())}
+	info := ChipInfo{Name: c.device.name(), Label: c.device.label(), Lines: make([]LineInfo, c.device.lines())}
+	if c.device.old() {
+		info.Lacks = []Feature{FeatureDebounce, FeatureSequence}
+	}
 	for i := range info.Lines {
-		li, err := c.lineInfo(i)
+		li, err := c.device.info(i)
 		if err != nil {
-			return ChipInfo{}, fmt.Errorf("info of line %d of %s: %w", i, c.chip.Name, err)
+			return ChipInfo{}, fmt.Errorf("info of line %d of %s: %w", i, info.Name, Gone(err))
 		}
 		info.Lines[i] = li
 	}
 	return info, nil
 }
 
-func (c *chip) lineInfo(offset int) (LineInfo, error) {
-	li, err := c.chip.LineInfo(offset)
-	if err != nil {
-		return LineInfo{Offset: offset}, err
-	}
-	output := li.Config.Direction == gpiod.LineDirectionOutput
-	return LineInfo{Offset: offset, Name: li.Name, Consumer: li.Consumer, Used: li.Used, Output: output}, nil
-}
-
 // Request asks the kernel for a line.
 func (c *chip) Request(offset int, o LineOptions) (Line, error) {
 	o, err := o.Normal()
 	if err != nil {
-		return nil, fmt.Errorf("request line %d of %s: %w", offset, c.chip.Name, err)
+		return nil, fmt.Errorf("request line %d of %s: %w", offset, c.device.name(), err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, fmt.Errorf("request line %d of %s: %w", offset, c.chip.Name, ErrClosed)
+		return nil, fmt.Errorf("request line %d of %s: %w", offset, c.device.name(), ErrClosed)
 	}
-	if offset < 0 || offset >= c.chip.Lines() {
-		return nil, NoLine(c.chip.Name, offset, c.chip.Lines())
+	if offset < 0 || offset >= c.device.lines() {
+		return nil, NoLine(c.device.name(), offset, c.device.lines())
 	}
-	l := &held{chip: c, offset: offset, output: o.Output}
-	if err := l.request(o); err != nil {
+	w, err := c.device.request(offset, o)
+	if err != nil {
 		return nil, c.refusal(offset, o, err)
 	}
+	l := &held{chip: c, offset: offset, output: o.Output, wire: w}
 	c.lines[l] = struct{}{}
 	return l, nil
 }
 
 // refusal makes of the kernel's error one that says what to do.
 func (c *chip) refusal(offset int, o LineOptions, err error) error {
-	line, infoErr := c.lineInfo(offset)
+	line, infoErr := c.device.info(offset)
 	if infoErr != nil {
 		line = LineInfo{Offset: offset} // the first error says more
 	}
-	e := &RequestError{Chip: c.chip.Name, Line: line, Err: err}
-	var old gpiod.ErrUapiIncompatibility
-	switch {
-	case errors.As(err, &old):
-		e.Reason = old.Feature + " needs Linux 5.10 or later"
+	e := &RequestError{Chip: c.device.name(), Line: line, Err: Gone(err)}
+	if e.Missing, e.Reason = needs(err); e.Missing == "" {
+		e.Missing, e.Reason = lacking(o, err, func(o LineOptions) error {
+			w, err := c.device.request(offset, o)
+			if err != nil {
+				return err
+			}
+			return w.close()
+		})
+	}
+	if e.Missing != "" {
 		e.Err = syscall.EOPNOTSUPP
-	case c.chip.UapiAbiVersion() == 1 && o.Bias != BiasAsIs && errors.Is(err, syscall.EINVAL):
-		e.Reason = "bias needs Linux 5.5 or later"
 	}
 	return e
 }
@@ -239,6 +232,6 @@ func (c *chip) Close() error {
 	for _, l := range lines {
 		errs = append(errs, l.Close())
 	}
-	errs = append(errs, c.chip.Close())
+	errs = append(errs, c.device.close())
 	return errors.Join(errs...)
 }

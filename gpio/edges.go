@@ -4,111 +4,126 @@ package gpio
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"os"
 	"syscall"
 	"time"
-
-	"github.com/warthog618/gpiod/uapi"
 )
-
-// edgeLine is an input with events. It goes past gpiod's own request, whose WithEventBufferSize has no effect: the kernel would
-// keep 16 edges.
-type edgeLine struct {
-	file *os.File
-	done chan struct{} // closed when the reader has ended
-}
-
-// requestEdges requests an input with both edges from Linux 5.10 or later.
-func requestEdges(path string, offset int, o LineOptions) (*edgeLine, error) {
-	r := uapi.LineRequest{Lines: 1, EventBufferSize: EventBuffer}
-	r.Offsets[0] = uint32(offset)
-	copy(r.Consumer[:], o.Consumer)
-	r.Config.Flags = edgeFlags(o)
-	if o.Debounce > 0 {
-		r.Config.AddAttribute(uapi.LineConfigAttribute{Attr: uapi.DebouncePeriod(o.Debounce).Encode(), Mask: 1})
-	}
-	device, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	err = control(device, func(fd uintptr) error { return uapi.GetLine(fd, &r) })
-	if closeErr := device.Close(); err == nil && closeErr != nil {
-		err = closeErr
-		_ = syscall.Close(int(r.Fd)) // the first error says more
-	}
-	if err != nil {
-		return nil, err
-	}
-	// Only a file that does not block is known to the runtime's poller, so that Close ends a Read.
-	if err := syscall.SetNonblock(int(r.Fd), true); err != nil {
-		_ = syscall.Close(int(r.Fd)) // the first error says more
-		return nil, err
-	}
-	l := &edgeLine{file: os.NewFile(uintptr(r.Fd), fmt.Sprintf("line %d", offset)), done: make(chan struct{})}
-	go l.read(o.Events)
-	return l, nil
-}
-
-func edgeFlags(o LineOptions) uapi.LineFlagV2 {
-	flags := uapi.LineFlagV2Input | uapi.LineFlagV2EdgeBoth
-	if o.ActiveLow {
-		flags |= uapi.LineFlagV2ActiveLow
-	}
-	switch o.Bias {
-	case PullUp:
-		flags |= uapi.LineFlagV2BiasPullUp
-	case PullDown:
-		flags |= uapi.LineFlagV2BiasPullDown
-	case PullNone:
-		flags |= uapi.LineFlagV2BiasDisabled
-	}
-	return flags
-}
-
-// read delivers events until the line is closed or the chip is gone; Value then tells which.
-func (l *edgeLine) read(events func(Event)) {
-	defer close(l.done)
-	var buffer [16 * edgeSize]byte
-	for {
-		n, err := l.file.Read(buffer[:])
-		if err != nil {
-			return
-		}
-		for b := buffer[:n]; len(b) >= edgeSize; b = b[edgeSize:] {
-			events(decodeEdge(b))
-		}
-	}
-}
 
 // edgeSize is the size of a struct gpio_v2_line_event of linux/gpio.h.
 const edgeSize = 48
 
-// decodeEdge decodes a struct gpio_v2_line_event: timestamp_ns, id, offset, seqno, line_seqno, padding.
-func decodeEdge(b []byte) Event {
-	n := binary.NativeEndian
-	return Event{
-		Time:   time.Duration(n.Uint64(b[0:])),
-		Rising: uapi.LineEventID(n.Uint32(b[8:])) == uapi.LineEventRisingEdge,
-		Offset: int(n.Uint32(b[12:])),
-		Seq:    n.Uint32(b[20:]),
+// native is the byte order of the kernel.
+var native = binary.NativeEndian
+
+// goneWithin is how often a line whose edges are awaited is looked at for its chip being gone, which kernels before 6.6 do not
+// wake a reader for.
+const goneWithin = 3 * time.Second
+
+// wireV2 is a line by the second version of the interface, with or without events.
+type wireV2 struct {
+	file *os.File
+	o    LineOptions // what is in force; the value that an output has
+
+	// Of the reader, which lives while there are events. Only its owner changes these while it does not run.
+	stop chan struct{}
+	done chan struct{} // closed when the reader has ended; nil before the first
+	last uint32        // the kernel's number of the latest edge that was taken
+	base uint32        // what of it Seq does not count
+	gone bool
+}
+
+// resume starts the reader, if there are events to read.
+func (w *wireV2) resume() {
+	if w.o.Events == nil || w.gone {
+		return
+	}
+	w.stop, w.done = make(chan struct{}), make(chan struct{})
+	go w.read(w.o.Events, w.o.Gone) // ends with pause or close, which wait for it
+}
+
+// pause ends the reader and waits for it.
+func (w *wireV2) pause() {
+	if w.done == nil {
+		return
+	}
+	close(w.stop)
+	_ = w.file.SetReadDeadline(time.Now()) // fails on a file that is closed only, and then the reader ends anyway
+	<-w.done
+	w.done = nil
+}
+
+// read delivers events until it is stopped, or the chip is gone.
+func (w *wireV2) read(events func(Event), gone func()) {
+	defer close(w.done)
+	var buffer [16 * edgeSize]byte
+	for {
+		_ = w.file.SetReadDeadline(time.Now().Add(goneWithin)) // fails on a file that is closed, as Read does
+		select {
+		case <-w.stop:
+			return
+		default:
+		}
+		n, err := w.file.Read(buffer[:])
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue
+		case errors.Is(err, os.ErrClosed):
+			return
+		default:
+			w.gone = true
+			if gone != nil {
+				gone()
+			}
+			return
+		}
+		for b := buffer[:n]; len(b) >= edgeSize; b = b[edgeSize:] {
+			e := decodeEdge(b)
+			w.last = e.Seq
+			e.Seq -= w.base
+			events(e)
+		}
 	}
 }
 
-// Value reads the line.
-func (l *edgeLine) Value() (int, error) {
-	values := uapi.LineValues{Mask: 1}
-	err := control(l.file, func(fd uintptr) error { return uapi.GetLineValuesV2(fd, &values) })
-	return values.Get(0), err
+// configure changes the line while the reader is paused. Edges that nobody has read by then are dropped.
+func (w *wireV2) configure(o LineOptions) (Feature, string, error) {
+	if err := w.apply(o); err != nil {
+		_ = w.apply(w.o) // the kernel notes flags before it looks at whether they work; the first error says more
+		return "", "", err
+	}
+	w.o = o
+	w.drain()
+	w.base = w.last
+	return "", "", nil
 }
 
-// SetValue is not for inputs.
-func (l *edgeLine) SetValue(int) error { return syscall.EPERM }
+// drain takes what edges there are and notes the number of the latest.
+func (w *wireV2) drain() {
+	var b [edgeSize]byte
+	err := control(w.file, func(fd uintptr) error {
+		for range 2 * EventBuffer { // the kernel may keep up to twice of what it was asked for
+			n, err := syscall.Read(int(fd), b[:])
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if err != nil || n < edgeSize {
+				return err
+			}
+			w.last = decodeEdge(b[:]).Seq
+		}
+		return nil
+	})
+	_ = err // there are no more; whatever else is wrong the reader finds out
+}
 
-// Close gives the line back and waits for the reader.
-func (l *edgeLine) Close() error {
-	err := l.file.Close()
-	<-l.done
+// close gives the line back and waits for the reader.
+func (w *wireV2) close() error {
+	err := w.file.Close()
+	if w.done != nil {
+		<-w.done
+	}
 	return err
 }
 

@@ -10,5 +10,5 @@ func OpenV1(path string) (Chip, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chip{chip: c, path: path, lines: map[*held]struct{}{}}, nil
+	return &chip{device: &device{chip: c, path: path}, lines: map[*held]struct{}{}}, nil
 }

@@ -11,12 +11,17 @@ import (
 // ErrClosed is what every method but Close returns once the line, or the chip that it was requested from, has been closed.
 var ErrClosed = errors.New("already closed")
 
+// ErrGone is what every method but Close returns once the chip has been unplugged or its driver unloaded. A chip that is
+// plugged in again is another one: close this one, and open that. The error is syscall.ENODEV too.
+var ErrGone = errors.New("the chip is gone")
+
 // Chip is a bank of lines. It is safe for concurrent use.
 type Chip interface {
 	// Info returns what the chip and its lines are at present.
 	Info() (ChipInfo, error)
 	// Request takes the line for this program until it is closed. An error of the kernel comes in a *RequestError, so
-	// errors.Is(err, syscall.EBUSY) tells a line that someone else holds, and its text names the holder.
+	// errors.Is(err, syscall.EBUSY) tells a line that someone else holds, and its text names the holder; Missing tells what of
+	// the options this chip or kernel has not got, and what may be asked for without it.
 	Request(offset int, o LineOptions) (Line, error)
 	// Close releases the chip and all lines of it that are still requested; outputs fall back to inputs. It waits for a
 	// running Events function, so that must not call it. Closing again does nothing.
@@ -27,8 +32,18 @@ type Chip interface {
 type Line interface {
 	// Value returns the level that is on the line, of an output too; debounced when the line was requested so.
 	Value() (int, error)
-	// SetValue drives an output with 0 or 1. On an input the error is syscall.EPERM.
+	// SetValue drives an output with 0 or 1. On an input, and on a line that was requested as it is, the error is
+	// syscall.EPERM.
 	SetValue(value int) error
+	// Reconfigure changes the line to what the options say without giving it back: its direction, value, bias, drive, active
+	// level, debounce period and events; only the consumer stays. Options that are not given have their defaults, as in
+	// Request: an output that is to stay on needs Value 1, and then its level does not move. Where the kernel can't change
+	// a line in place the error is syscall.EOPNOTSUPP, says what is needed, and the line is as it was; so it is after any
+	// other error, as far as the hardware obeys.
+	//
+	// It waits for a running Events function, so that must not call it. No edge of before is delivered after it, and Seq
+	// counts from 1 again. What happened meanwhile makes no event and no gap: read Value after it.
+	Reconfigure(o LineOptions) error
 	// Close gives the line back. No event is delivered after it; it waits for a running Events function, so that must not
 	// call it. Closing again does nothing.
 	Close() error
@@ -39,6 +54,7 @@ type ChipInfo struct {
 	Name  string // gpiochip0
 	Label string // pinctrl-bcm2835
 	Lines []LineInfo
+	Lacks []Feature // what no line of the chip can have, as far as that is known without requesting one
 }
 
 // LineInfo describes a line.
@@ -48,6 +64,12 @@ type LineInfo struct {
 	Consumer string // who holds it, or ""
 	Used     bool
 	Output   bool
+
+	// How it was requested, or configured by the kernel: a chip does not tell what pull its hardware has.
+	ActiveLow bool
+	Bias      Bias          // BiasAsIs: whoever holds the line did not ask for one
+	Drive     Drive         // of an output
+	Debounce  time.Duration // 0: none
 }
 
 // Bias is the pull of an input.
@@ -74,15 +96,18 @@ const (
 // LineOptions says how a line is requested.
 type LineOptions struct {
 	Consumer  string // shown to others as the holder, cut to 31 bytes; DefaultConsumer if empty
+	AsIs      bool   // take the line as it is: nothing about it changes, its level is read. Beside it only ActiveLow makes sense.
 	Output    bool
 	Value     int // the logical value that an output is requested with, so that there is no glitch
 	ActiveLow bool
 	Bias      Bias
 	Drive     Drive
 	Debounce  time.Duration // kernel 5.10 or later; 0: none
-	// Events is called for both edges of an input, in order, from one goroutine at a time; it must not block. A chip that is
-	// unplugged sends no more; Value then returns syscall.ENODEV.
+	// Events is called for both edges of an input, in order, from one goroutine at a time; it must not block.
 	Events func(Event)
+	// Gone is called once when no more events can come because the chip was unplugged, from where Events is called and under
+	// the same rules. Kernels before 6.6 do not say so at once, but within some seconds.
+	Gone func()
 }
 
 // Event is an edge.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,11 +116,44 @@ func TestKernelConformanceV1(t *testing.T) {
 		})
 		return c, s
 	}
-	chiptest.Run(t, open, "debounce")
-	c, _ := open(t)
+	chiptest.Run(t, open, "debounce", "reconfigure events", "reconfigure debounce")
+	c, b := open(t)
 	_, err := c.Request(0, gpio.LineOptions{Debounce: time.Second})
-	if !errors.Is(err, syscall.EOPNOTSUPP) || !strings.Contains(err.Error(), "debounce needs Linux 5.10 or later") {
-		t.Errorf("debounce: error %v, want EOPNOTSUPP and the kernel that is needed", err)
+	if !errors.Is(err, syscall.EOPNOTSUPP) || gpio.Missing(err) != gpio.FeatureDebounce || !strings.Contains(err.Error(), "debounce needs Linux 5.10 or later") {
+		t.Errorf("debounce: error %v, want EOPNOTSUPP, the feature, and the kernel that is needed", err)
+	}
+	if info, err := c.Info(); err != nil || !slices.Contains(info.Lacks, gpio.FeatureDebounce) {
+		t.Errorf("info: lacks %v, %v, want %s in it", info.Lacks, err, gpio.FeatureDebounce)
+	}
+	wantNotInPlace(t, c, b)
+}
+
+// wantNotInPlace asks for what the first version can't change in place, and wants the lines as they were.
+func wantNotInPlace(t *testing.T, c gpio.Chip, b chiptest.Board) {
+	t.Helper()
+	out := chiptest.Request(t, c, 0, gpio.LineOptions{Output: true, Value: 1})
+	events := make(chan gpio.Event, 1)
+	watched := gpio.LineOptions{Events: func(e gpio.Event) { events <- e }}
+	in := chiptest.Request(t, c, 1, watched)
+	for _, test := range []struct {
+		line gpio.Line
+		o    gpio.LineOptions
+		want gpio.Feature
+	}{
+		{out, watched, gpio.FeatureReconfigure},
+		{out, gpio.LineOptions{Debounce: time.Second}, gpio.FeatureDebounce},
+		{in, gpio.LineOptions{}, gpio.FeatureReconfigure},
+	} {
+		if err := test.line.Reconfigure(test.o); !errors.Is(err, syscall.EOPNOTSUPP) || gpio.Missing(err) != test.want {
+			t.Errorf("Reconfigure(%+v): error %v, want EOPNOTSUPP and %s", test.o, err, test.want)
+		}
+	}
+	if b.Level(0) != 1 || out.SetValue(0) != nil || b.Level(0) != 0 {
+		t.Errorf("output after what was refused: level %d, want it to have been 1 and now 0", b.Level(0))
+	}
+	b.Drive(1, 1)
+	if e := nextEvent(t, events); !e.Rising || e.Seq != 1 {
+		t.Errorf("event after what was refused = %+v, want rising, seq 1", e)
 	}
 }
 

@@ -6,80 +6,31 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
-
-	"github.com/warthog618/gpiod"
 )
+
+// wire is a line as the kernel gives it to a program. All of it is called under held.mu, or while nothing else can be.
+type wire interface {
+	get() (int, error)
+	set(value int) error
+	// configure changes the line, or leaves it as it was and says why: what is missing, and in what words.
+	configure(o LineOptions) (missing Feature, reason string, err error)
+	// pause holds back events until resume; it waits for a running Events function, so it is called without held.mu.
+	pause()
+	resume()
+	close() error
+}
 
 // held is a line of a character device.
 type held struct {
 	chip   *chip
 	offset int
-	output bool
+
+	config sync.Mutex // taken before mu by Reconfigure and Close, which wait for a running Events function without mu
 
 	mu     sync.Mutex
 	closed bool
-	line   Line // *gpiod.Line, or *edgeLine for one with events
-}
-
-// request asks the kernel. Events come by the way that can buffer them if the kernel has it, from Linux 5.10.
-func (l *held) request(o LineOptions) error {
-	var err error
-	if o.Events != nil && l.chip.chip.UapiAbiVersion() >= 2 {
-		l.line, err = requestEdges(l.chip.path, l.offset, o)
-		return err
-	}
-	l.line, err = l.chip.chip.RequestLine(l.offset, gpiodOptions(o)...)
-	return err
-}
-
-// gpiodOptions says in gpiod's words what the options, which are normal, ask for.
-func gpiodOptions(o LineOptions) []gpiod.LineReqOption {
-	options := []gpiod.LineReqOption{gpiod.WithConsumer(o.Consumer), bias(o.Bias)}
-	if o.ActiveLow {
-		options = append(options, gpiod.AsActiveLow)
-	}
-	if o.Output {
-		return append(options, gpiod.AsOutput(o.Value), drive(o.Drive))
-	}
-	options = append(options, gpiod.AsInput)
-	if o.Debounce > 0 {
-		options = append(options, gpiod.WithDebounce(o.Debounce))
-	}
-	if o.Events != nil {
-		options = append(options, gpiod.WithBothEdges, gpiod.WithEventHandler(counted(o.Events)))
-	}
-	return options
-}
-
-// counted makes an events function count by itself: kernels before 5.10 do not, so edges that are lost there leave no gap.
-func counted(events func(Event)) gpiod.EventHandler {
-	var seq uint32
-	return func(e gpiod.LineEvent) {
-		seq++
-		events(Event{Offset: e.Offset, Rising: e.Type == gpiod.LineEventRisingEdge, Time: e.Timestamp, Seq: seq})
-	}
-}
-
-func bias(b Bias) gpiod.LineBias {
-	switch b {
-	case PullUp:
-		return gpiod.WithPullUp
-	case PullDown:
-		return gpiod.WithPullDown
-	case PullNone:
-		return gpiod.WithBiasDisabled
-	}
-	return gpiod.WithBiasAsIs
-}
-
-func drive(d Drive) gpiod.LineDrive {
-	switch d {
-	case OpenDrain:
-		return gpiod.AsOpenDrain
-	case OpenSource:
-		return gpiod.AsOpenSource
-	}
-	return gpiod.AsPushPull
+	output bool
+	wire   wire
 }
 
 // Value reads the line.
@@ -89,7 +40,7 @@ func (l *held) Value() (int, error) {
 	if l.closed {
 		return 0, l.wrap("read", ErrClosed)
 	}
-	v, err := l.line.Value()
+	v, err := l.wire.get()
 	if err != nil {
 		return 0, l.wrap("read", err)
 	}
@@ -109,29 +60,71 @@ func (l *held) SetValue(value int) error {
 	case !l.output:
 		return l.wrap("set", syscall.EPERM)
 	}
-	if err := l.line.SetValue(value); err != nil {
+	if err := l.wire.set(value); err != nil {
 		return l.wrap("set", err)
 	}
 	return nil
 }
 
+// Reconfigure changes the line in place.
+func (l *held) Reconfigure(o LineOptions) error {
+	o, err := o.Normal()
+	if err != nil {
+		return l.wrap(opReconfigure, err)
+	}
+	l.config.Lock()
+	defer l.config.Unlock()
+	l.wire.pause()
+	missing, reason, err := l.configure(o)
+	l.wire.resume()
+	if err != nil {
+		line, infoErr := l.chip.device.info(l.offset)
+		if infoErr != nil {
+			line = LineInfo{Offset: l.offset} // the first error says more
+		}
+		return &RequestError{Op: opReconfigure, Chip: l.chip.device.name(), Line: line, Missing: missing, Reason: reason, Err: Gone(err)}
+	}
+	return nil
+}
+
+func (l *held) configure(o LineOptions) (Feature, string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return "", "", ErrClosed
+	case o.AsIs:
+		return FeatureReconfigure, asIsAgain, syscall.EOPNOTSUPP
+	}
+	missing, reason, err := l.wire.configure(o)
+	if err == nil {
+		l.output = o.Output
+	}
+	return missing, reason, err
+}
+
 // Close gives the line back.
 func (l *held) Close() error {
+	l.config.Lock()
+	defer l.config.Unlock()
 	l.mu.Lock()
 	closed := l.closed
 	l.closed = true
 	l.mu.Unlock()
-	// Without the lock, as this waits for an Events function, which may be reading the line.
-	err := l.line.Close()
+	if closed {
+		return nil
+	}
+	// Without mu, as this waits for an Events function, which may be reading the line.
+	err := l.wire.close()
 	l.chip.mu.Lock()
 	delete(l.chip.lines, l)
 	l.chip.mu.Unlock()
-	if closed || err == nil {
-		return nil
+	if err != nil {
+		return l.wrap("close", err)
 	}
-	return l.wrap("close", err)
+	return nil
 }
 
 func (l *held) wrap(verb string, err error) error {
-	return fmt.Errorf("%s line %d of %s: %w", verb, l.offset, l.chip.chip.Name, err)
+	return fmt.Errorf("%s line %d of %s: %w", verb, l.offset, l.chip.device.name(), Gone(err))
 }

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -39,10 +40,35 @@ func (o LineOptions) Normal() (LineOptions, error) {
 	default:
 		return o, fmt.Errorf("bias %q: not up, down or none", o.Bias)
 	}
-	if o.Output {
+	switch {
+	case o.AsIs:
+		return o.normalAsIs()
+	case o.Output:
 		return o.normalOutput()
 	}
 	return o.normalInput()
+}
+
+// normalAsIs checks that nothing is asked for that would change the line; the kernel refuses such without saying what it was.
+func (o LineOptions) normalAsIs() (LineOptions, error) {
+	what := ""
+	switch {
+	case o.Output:
+		what = "output"
+	case o.Value != 0:
+		what = "value"
+	case o.Bias != BiasAsIs:
+		what = "bias"
+	case o.Drive != "":
+		what = "drive"
+	case o.Debounce != 0:
+		what = "debounce"
+	case o.Events != nil || o.Gone != nil:
+		what = "events"
+	default:
+		return o, nil
+	}
+	return o, fmt.Errorf("%s: not for a line that is taken as it is", what)
 }
 
 func (o LineOptions) normalOutput() (LineOptions, error) {
@@ -56,7 +82,7 @@ func (o LineOptions) normalOutput() (LineOptions, error) {
 	switch {
 	case o.Debounce != 0:
 		return o, errors.New("debounce: only an input has it")
-	case o.Events != nil:
+	case o.Events != nil || o.Gone != nil:
 		return o, errors.New("events: only an input has them")
 	}
 	return o, CheckValue(o.Value)
@@ -72,6 +98,8 @@ func (o LineOptions) normalInput() (LineOptions, error) {
 		return o, fmt.Errorf("debounce %v: not from 0 to %v", o.Debounce, maxDebounce)
 	case o.Debounce > 0 && o.Debounce < time.Microsecond:
 		o.Debounce = time.Microsecond // the kernel counts in these; rounding down would switch it off
+	case o.Gone != nil && o.Events == nil:
+		return o, errors.New("gone: only a line with events has it")
 	}
 	return o, nil
 }
@@ -84,18 +112,42 @@ func CheckValue(value int) error {
 	return nil
 }
 
-// RequestError says why a line could not be had.
+// Feature is something that not every kernel or chip has.
+type Feature string
+
+// The features. Where one is missing the caller can do without, by a timer of its own or by reading the line every so often.
+// That a chip has no pulls is no error of the kernel: it ignores what it was asked for, and nobody can tell.
+const (
+	FeatureEdges       Feature = "edges"           // Events: the chip has interrupts
+	FeatureDebounce    Feature = "debounce"        // Debounce: Linux 5.10 or later, and interrupts
+	FeatureBias        Feature = "bias"            // Bias: Linux 5.5 or later
+	FeatureReconfigure Feature = "reconfiguration" // Reconfigure: Linux 5.5 or later; of a line with events, or to one, 5.10
+	FeatureSequence    Feature = "sequence"        // a gap in Seq where edges were lost: Linux 5.10 or later
+)
+
+// Missing returns the feature for want of which a request or a reconfiguration was refused, or "". The same options without it
+// have a chance then. The error is also syscall.EOPNOTSUPP, and so errors.ErrUnsupported.
+func Missing(err error) Feature {
+	if e, ok := errors.AsType[*RequestError](err); ok {
+		return e.Missing
+	}
+	return ""
+}
+
+// RequestError says why a line could not be had, or not be changed.
 type RequestError struct {
-	Chip   string   // the chip's name
-	Line   LineInfo // what the line was at that time; Consumer is the holder of a busy one
-	Reason string   // in words, where there is more to say than Err does
-	Err    error    // the kernel's
+	Op      string   // what was tried: "request" if empty, or "reconfigure"
+	Chip    string   // the chip's name
+	Line    LineInfo // what the line was at that time; Consumer is the holder of a busy one
+	Missing Feature  // what the chip or kernel has not got, if it was that
+	Reason  string   // in words, where there is more to say than Err does
+	Err     error    // the kernel's
 }
 
 // Error names the line, the chip, and the holder of a busy line.
 func (e *RequestError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "request line %d", e.Line.Offset)
+	fmt.Fprintf(&b, "%s line %d", cmp.Or(e.Op, opRequest), e.Line.Offset)
 	if e.Line.Name != "" {
 		fmt.Fprintf(&b, " (%s)", e.Line.Name)
 	}
@@ -106,6 +158,20 @@ func (e *RequestError) Error() string {
 	b.WriteString(": " + e.Err.Error())
 	return b.String()
 }
+
+// asIsAgain is why no line can be reconfigured to what it was before anybody had requested it.
+const asIsAgain = "a line that is held cannot be as it was found; close it and request it"
+
+// AsIsAgain returns the error of Reconfigure with AsIs.
+func AsIsAgain(chip string, line LineInfo) error {
+	return &RequestError{Op: opReconfigure, Chip: chip, Line: line, Missing: FeatureReconfigure, Reason: asIsAgain, Err: syscall.EOPNOTSUPP}
+}
+
+// What a RequestError's Op may be.
+const (
+	opRequest     = "request"
+	opReconfigure = "reconfigure"
+)
 
 func (e *RequestError) reason() string {
 	if e.Reason != "" || !errors.Is(e.Err, syscall.EBUSY) {
@@ -127,4 +193,12 @@ func NoLine(chip string, offset, lines int) error {
 		reason = fmt.Sprintf("the chip has the lines 0 to %d", lines-1)
 	}
 	return &RequestError{Chip: chip, Line: LineInfo{Offset: offset}, Reason: reason, Err: syscall.EINVAL}
+}
+
+// Gone returns err as ErrGone, if it is what the kernel returns for a chip that was unplugged; any other as it is.
+func Gone(err error) error {
+	if errors.Is(err, syscall.ENODEV) && !errors.Is(err, ErrGone) {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return err
 }

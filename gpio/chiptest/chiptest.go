@@ -37,6 +37,14 @@ func Run(t *testing.T, open Open, without ...string) {
 		{"edges of an active low line", testEdgesActiveLow},
 		{"no edges after close", testEdgesClose},
 		{"debounce", testDebounce},
+		{"as it is", testAsIs},
+		{"keep the level", testKeep},
+		{"reconfigure an output", testReconfigureOutput},
+		{"reconfigure the value", testReconfigureValue},
+		{"reconfigure the direction", testDirection},
+		{"reconfigure events", testReconfigureEvents},
+		{"reconfigure debounce", testReconfigureDebounce},
+		{"reconfigure what can't be", testReconfigureErrors},
 		{"busy", testBusy},
 		{"bad requests", testBadRequests},
 		{"line closed", testLineClosed},
@@ -56,6 +64,8 @@ func testInfo(t *testing.T, c gpio.Chip, _ Board) {
 	Request(t, c, 3, gpio.LineOptions{Consumer: "lamp", Output: true})
 	Request(t, c, 4, gpio.LineOptions{})
 	Request(t, c, 5, gpio.LineOptions{Consumer: strings.Repeat("x", 40)})
+	Request(t, c, 6, gpio.LineOptions{Output: true, ActiveLow: true, Drive: gpio.OpenDrain, Bias: gpio.PullUp})
+	Request(t, c, 7, gpio.LineOptions{Bias: gpio.PullDown})
 	info, err := c.Info()
 	if err != nil {
 		t.Fatal(err)
@@ -65,9 +75,11 @@ func testInfo(t *testing.T, c gpio.Chip, _ Board) {
 	}
 	for _, want := range []gpio.LineInfo{
 		{Offset: 2, Name: "GPIO2"},
-		{Offset: 3, Name: "GPIO3", Consumer: "lamp", Used: true, Output: true},
+		{Offset: 3, Name: "GPIO3", Consumer: "lamp", Used: true, Output: true, Drive: gpio.PushPull},
 		{Offset: 4, Name: "GPIO4", Consumer: gpio.DefaultConsumer, Used: true},
 		{Offset: 5, Name: "GPIO5", Consumer: strings.Repeat("x", 31), Used: true},
+		{Offset: 6, Name: "GPIO6", Consumer: gpio.DefaultConsumer, Used: true, Output: true, ActiveLow: true, Drive: gpio.OpenDrain, Bias: gpio.PullUp},
+		{Offset: 7, Name: "GPIO7", Consumer: gpio.DefaultConsumer, Used: true, Bias: gpio.PullDown},
 	} {
 		if got := info.Lines[want.Offset]; got != want {
 			t.Errorf("line %d = %+v, want %+v", want.Offset, got, want)
@@ -199,6 +211,14 @@ func testBadRequests(t *testing.T, c gpio.Chip, _ Board) {
 		{0, gpio.LineOptions{Debounce: -1}, "debounce"},
 		{0, gpio.LineOptions{Debounce: 2 * time.Hour}, "debounce 2h0m0s"},
 		{0, gpio.LineOptions{Consumer: "a\x00b"}, "NUL"},
+		{0, gpio.LineOptions{AsIs: true, Output: true}, "output: not for a line that is taken as it is"},
+		{0, gpio.LineOptions{AsIs: true, Value: 1}, "value"},
+		{0, gpio.LineOptions{AsIs: true, Bias: gpio.PullUp}, "bias"},
+		{0, gpio.LineOptions{AsIs: true, Drive: gpio.OpenDrain}, "drive"},
+		{0, gpio.LineOptions{AsIs: true, Debounce: time.Second}, "debounce"},
+		{0, gpio.LineOptions{AsIs: true, Events: events}, "events"},
+		{0, gpio.LineOptions{Gone: func() {}}, "only a line with events"},
+		{0, gpio.LineOptions{Output: true, Gone: func() {}}, "only an input"},
 	} {
 		l, err := c.Request(test.offset, test.o)
 		if err == nil {

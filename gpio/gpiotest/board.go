@@ -27,6 +27,7 @@ type wire struct {
 	bias     gpio.Bias
 	external int // the level that the outside world drives
 	level    int
+	changes  int // of the level, ever
 	history  []Change
 	watchers []*watcher
 }
@@ -41,15 +42,17 @@ func (w *wire) used() bool { return w.holder != nil || w.hog != "" }
 func (w *wire) info(offset int) gpio.LineInfo {
 	info := gpio.LineInfo{Offset: offset, Name: w.name, Consumer: w.hog, Used: w.used()}
 	if w.holder != nil {
-		info.Consumer, info.Output = w.holder.o.Consumer, w.holder.o.Output
+		o := w.holder.o
+		info.Consumer, info.Output, info.ActiveLow = o.Consumer, o.Output, o.ActiveLow
+		info.Bias, info.Drive, info.Debounce = o.Bias, o.Drive, o.Debounce
 	}
 	return info
 }
 
 // next returns the level that all who drive or pull the wire make together: an output wins over what is connected from outside,
-// that over the bias; a wire that floats is low.
-func (w *wire) next() int {
-	if l := w.holder; l != nil && l.o.Output {
+// that over the bias; a wire that floats is low. A chip that is gone neither drives nor pulls.
+func (w *wire) next(gone bool) int {
+	if l := w.holder; l != nil && l.o.Output && !gone {
 		level := l.level(l.value)
 		released := l.o.Drive == gpio.OpenDrain && level == 1 || l.o.Drive == gpio.OpenSource && level == 0
 		if !released {
@@ -59,7 +62,7 @@ func (w *wire) next() int {
 	switch {
 	case w.external != undriven:
 		return w.external
-	case w.bias == gpio.PullUp:
+	case w.bias == gpio.PullUp && !gone:
 		return 1
 	}
 	return 0
@@ -68,11 +71,12 @@ func (w *wire) next() int {
 // settle gives a wire its next level and tells all who want to know; the lock is held.
 func (b *board) settle(offset int) {
 	w := &b.wires[offset]
-	level := w.next()
+	level := w.next(b.gone)
 	if level == w.level {
 		return
 	}
 	w.level = level
+	w.changes++
 	c := Change{Level: level, Time: time.Now()}
 	if len(w.history) == historyLength {
 		w.history = w.history[1:]
@@ -81,7 +85,7 @@ func (b *board) settle(offset int) {
 	for _, who := range w.watchers {
 		b.post.send(&who.box, func() { who.call(c) })
 	}
-	if w.holder != nil {
+	if w.holder != nil && !b.gone {
 		w.holder.changed(level)
 	}
 }
@@ -109,6 +113,13 @@ func (c *Chip) Level(offset int) int {
 	c.board.mu.Lock()
 	defer c.board.mu.Unlock()
 	return c.board.wire(offset).level
+}
+
+// Changes returns how often the level of a line has changed.
+func (c *Chip) Changes(offset int) int {
+	c.board.mu.Lock()
+	defer c.board.mu.Unlock()
+	return c.board.wire(offset).changes
 }
 
 // History returns the latest 256 changes of a line's level, oldest first. All lines begin low.

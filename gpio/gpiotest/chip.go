@@ -5,6 +5,7 @@ package gpiotest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -45,7 +46,60 @@ type board struct {
 
 	mu    sync.Mutex
 	wires []wire
+	lacks []gpio.Feature
+	gone  bool
 }
+
+// Unplug takes the chip away, as the kernel does when its plug is pulled: the Gone functions of its lines are called, and from now
+// on everything fails with gpio.ErrGone. Nothing drives its lines any more. There is no way back; New makes another chip.
+func (c *Chip) Unplug() {
+	b := c.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone {
+		return
+	}
+	b.gone = true
+	for i := range b.wires {
+		if l := b.wires[i].holder; l != nil && l.edges != nil && l.o.Gone != nil {
+			b.post.send(l.edges, l.o.Gone)
+		}
+		b.settle(i)
+	}
+}
+
+// Lack makes the chip refuse what needs these features, as older kernels and simpler chips do. Lines that are held stay.
+func (c *Chip) Lack(features ...gpio.Feature) {
+	c.board.mu.Lock()
+	defer c.board.mu.Unlock()
+	c.board.lacks = features
+}
+
+// check returns why a line can't be what the options say; the lock is held.
+func (b *board) check(offset int, o gpio.LineOptions, op string) error {
+	for _, f := range b.lacks {
+		wanted := map[gpio.Feature]bool{
+			gpio.FeatureEdges:       o.Events != nil,
+			gpio.FeatureDebounce:    o.Debounce > 0,
+			gpio.FeatureBias:        o.Bias != gpio.BiasAsIs,
+			gpio.FeatureReconfigure: op == opReconfigure,
+		}[f]
+		if wanted {
+			return &gpio.RequestError{Op: op, Chip: b.label, Line: b.wires[offset].info(offset), Missing: f,
+				Reason: "this chip has no " + string(f), Err: syscall.EOPNOTSUPP}
+		}
+	}
+	return nil
+}
+
+// What is tried, in errors.
+const (
+	opRequest     = "request"
+	opReconfigure = "reconfigure"
+)
+
+// errGone is what the kernel says of a chip that is gone.
+func errGone() error { return gpio.Gone(syscall.ENODEV) }
 
 // now is the board's monotonic clock.
 func (b *board) now() time.Duration { return time.Since(b.start) }
@@ -73,7 +127,10 @@ func (h *handle) Info() (gpio.ChipInfo, error) {
 	if h.closed {
 		return gpio.ChipInfo{}, fmt.Errorf("info of %s: %w", b.label, gpio.ErrClosed)
 	}
-	info := gpio.ChipInfo{Name: b.label, Label: b.label, Lines: make([]gpio.LineInfo, len(b.wires))}
+	if b.gone {
+		return gpio.ChipInfo{}, fmt.Errorf("info of %s: %w", b.label, errGone())
+	}
+	info := gpio.ChipInfo{Name: b.label, Label: b.label, Lines: make([]gpio.LineInfo, len(b.wires)), Lacks: slices.Clone(b.lacks)}
 	for i := range b.wires {
 		info.Lines[i] = b.wires[i].info(i)
 	}
@@ -96,20 +153,19 @@ func (h *handle) Request(offset int, o gpio.LineOptions) (gpio.Line, error) {
 		return nil, gpio.NoLine(b.label, offset, len(b.wires))
 	}
 	w := &b.wires[offset]
-	if w.used() {
+	switch {
+	case b.gone:
+		return nil, &gpio.RequestError{Chip: b.label, Line: gpio.LineInfo{Offset: offset}, Err: errGone()}
+	case w.used():
 		return nil, &gpio.RequestError{Chip: b.label, Line: w.info(offset), Err: syscall.EBUSY}
 	}
-	l := &line{handle: h, offset: offset, o: o, value: o.Value}
-	if o.Events != nil {
-		l.edges = &box{}
+	if err := b.check(offset, o, opRequest); err != nil {
+		return nil, err
 	}
-	if o.Bias != gpio.BiasAsIs {
-		w.bias = o.Bias
-	}
+	l := &line{handle: h, offset: offset}
 	w.holder = l
 	h.lines[l] = struct{}{}
-	b.settle(offset)
-	l.stable, l.ready = w.level, true
+	l.become(o)
 	return l, nil
 }
 

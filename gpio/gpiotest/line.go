@@ -2,6 +2,7 @@ package gpiotest
 
 import (
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,11 +13,13 @@ import (
 type line struct {
 	handle *handle
 	offset int
-	o      gpio.LineOptions
-	edges  *box // where its events wait; nil without Events
+	config sync.Mutex // taken before board.mu by Reconfigure and Close, which wait for a running Events function
+
+	o     gpio.LineOptions
+	edges *box // where its events wait; nil without Events
 
 	value  int  // logical, of an output
-	ready  bool // requested: what changes from now on is an edge
+	ready  bool // configured: what changes from now on is an edge
 	closed bool
 	seq    uint32
 	stable int         // the debounced level
@@ -36,8 +39,11 @@ func (l *line) Value() (int, error) {
 	b := l.handle.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l.closed {
+	switch {
+	case l.closed:
 		return 0, l.wrap("read", gpio.ErrClosed)
+	case b.gone:
+		return 0, l.wrap("read", errGone())
 	}
 	if l.o.Debounce > 0 {
 		return l.level(l.stable), nil
@@ -56,6 +62,8 @@ func (l *line) SetValue(value int) error {
 	switch {
 	case l.closed:
 		return l.wrap("set", gpio.ErrClosed)
+	case b.gone:
+		return l.wrap("set", errGone())
 	case !l.o.Output:
 		return l.wrap("set", syscall.EPERM)
 	}
@@ -64,8 +72,66 @@ func (l *line) SetValue(value int) error {
 	return nil
 }
 
+// Reconfigure changes the line in place.
+func (l *line) Reconfigure(o gpio.LineOptions) error {
+	o, err := o.Normal()
+	if err != nil {
+		return l.wrap(opReconfigure, err)
+	}
+	l.config.Lock()
+	defer l.config.Unlock()
+	b := l.handle.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	info := b.wires[l.offset].info(l.offset)
+	switch {
+	case l.closed:
+		return l.refused(info, gpio.ErrClosed)
+	case b.gone:
+		return l.refused(info, errGone())
+	case o.AsIs:
+		return gpio.AsIsAgain(b.label, info)
+	}
+	if err := b.check(l.offset, o, opReconfigure); err != nil {
+		return err
+	}
+	if old := l.edges; old != nil {
+		l.edges = nil // nothing is sent to it from here on
+		b.mu.Unlock()
+		b.post.stop(old)
+		b.mu.Lock()
+	}
+	o.Consumer = l.o.Consumer
+	l.become(o)
+	return nil
+}
+
+func (l *line) refused(info gpio.LineInfo, err error) error {
+	return &gpio.RequestError{Op: opReconfigure, Chip: l.handle.board.label, Line: info, Err: err}
+}
+
+// become makes the line what the options say; the lock is held. What its own level does meanwhile is no edge.
+func (l *line) become(o gpio.LineOptions) {
+	b := l.handle.board
+	w := &b.wires[l.offset]
+	if l.bounce != nil {
+		l.bounce.Stop()
+	}
+	l.o, l.value, l.seq, l.bounce, l.edges, l.ready = o, o.Value, 0, nil, nil, false
+	if o.Events != nil {
+		l.edges = &box{}
+	}
+	if o.Bias != gpio.BiasAsIs {
+		w.bias = o.Bias
+	}
+	b.settle(l.offset)
+	l.stable, l.ready = w.level, true
+}
+
 // Close gives the line back.
 func (l *line) Close() error {
+	l.config.Lock()
+	defer l.config.Unlock()
 	b := l.handle.board
 	b.mu.Lock()
 	if !l.closed {
@@ -111,7 +177,7 @@ func (l *line) settled() {
 	b := l.handle.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if level := b.wires[l.offset].level; !l.closed && level != l.stable {
+	if level := b.wires[l.offset].level; !l.closed && !b.gone && level != l.stable {
 		l.stable = level
 		l.edge(level)
 	}
