@@ -1,0 +1,8 @@
+//go:build !unix
+
+package pwm
+
+import "os"
+
+// lock does nothing: where there is no sysfs there is nothing to lock.
+func lock(*os.File) error { return nil }

@@ -1,0 +1,198 @@
+package pwm
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"rollcall/gpio"
+)
+
+// tolerance is how late an edge may be and the next one still come at its time; see onGrid.
+const tolerance = 100 * time.Microsecond
+
+// unknown is the value of a line that could not be driven.
+const unknown = -1
+
+// software makes pulses on a line. Its goroutine lives from Software to Close and sleeps where the duty is 0 or 1.
+type software struct {
+	line   gpio.Line
+	period time.Duration
+	high   int // the value that is active
+	failed func(error)
+	clock  clock
+	wake   chan struct{} // 1 deep: on has changed, or it is the end
+	done   chan struct{} // closed when the goroutine has ended
+	end    error         // of the last edge; to be read once done is closed
+	value  int           // that the line was given, or unknown; the goroutine's
+
+	mu     sync.Mutex
+	on     time.Duration // of a period, from the next on
+	err    error         // what the next Set is to return
+	closed bool
+}
+
+// Software makes pulses on a line that was requested as an output, by a goroutine. Edges come at absolute times, so that the
+// frequency does not drift; where the system is late by more than a tenth of a millisecond, what follows is put off so that no pulse
+// and no gap is cut short. The line remains the caller's: close the channel first, then the line.
+func Software(l gpio.Line, o Options) (Channel, error) { return newSoftware(l, o, newClock) }
+
+func newSoftware(l gpio.Line, o Options, clock func() clock) (Channel, error) {
+	o, err := o.normal()
+	if err != nil {
+		return nil, fmt.Errorf("software pwm: %w", err)
+	}
+	if o.Period < MinSoftwarePeriod || o.Period > MaxSoftwarePeriod {
+		return nil, fmt.Errorf("software pwm: period %v: must be from %v to %v", o.Period, MinSoftwarePeriod, MaxSoftwarePeriod)
+	}
+	s := &software{
+		line: l, period: o.Period, high: 1, failed: o.Failed, value: unknown, on: active(o.Initial, o.Period),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if o.Inverted {
+		s.high = 0
+	}
+	if err := s.drive(s.on > 0); err != nil {
+		return nil, fmt.Errorf("software pwm: %w", err)
+	}
+	s.clock = clock()
+	go s.run()
+	return s, nil
+}
+
+// Set gives the channel a new duty.
+func (s *software) Set(duty float64) error {
+	if err := checkDuty(duty); err != nil {
+		return fmt.Errorf("set software pwm: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch err := s.err; {
+	case s.closed:
+		return fmt.Errorf("set software pwm: %w", gpio.ErrClosed)
+	case err != nil:
+		s.err = nil
+		return fmt.Errorf("set software pwm: %w", err)
+	}
+	s.on = active(duty, s.period)
+	s.poke()
+	return nil
+}
+
+// Close ends the pulses.
+func (s *software) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.closed = true
+		s.poke()
+		s.clock.stop()
+	}
+	s.mu.Unlock()
+	<-s.done
+	if closed || s.end == nil {
+		return nil
+	}
+	return fmt.Errorf("close software pwm: %w", s.end)
+}
+
+// poke wakes the goroutine if it sleeps; the lock is held.
+func (s *software) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is to wake already
+	}
+}
+
+// target returns what the next period is to be.
+func (s *software) target() (on time.Duration, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.wake:
+	default:
+	}
+	return s.on, s.closed
+}
+
+// run is the goroutine.
+func (s *software) run() {
+	defer close(s.done)
+	defer s.clock.close()
+	start := time.Now()
+	for {
+		on, closed := s.target()
+		if closed {
+			s.end = s.drive(false)
+			return
+		}
+		var err error
+		if steady := on == 0 || on == s.period; steady {
+			err = s.drive(on > 0)
+		} else if start, err = s.cycle(start, on); err == nil {
+			continue
+		}
+		if err != nil {
+			s.fail(err)
+		}
+		<-s.wake
+		start = time.Now()
+	}
+}
+
+// cycle makes the period that begins at start, or as soon as possible, and returns when the next begins.
+func (s *software) cycle(start time.Time, on time.Duration) (next time.Time, err error) {
+	if err := s.drive(true); err != nil {
+		return start, err
+	}
+	fall := onGrid(start, time.Now(), on).Add(on)
+	if !s.clock.until(fall) {
+		return fall, nil
+	}
+	if err := s.drive(false); err != nil {
+		return fall, err
+	}
+	off := s.period - on
+	next = onGrid(fall, time.Now(), off).Add(off)
+	s.clock.until(next)
+	return next, nil
+}
+
+// onGrid returns when an edge came that was due and after which the level is to stay for a time: when it was due, if it was not much
+// late, so that no drift adds up; or else now, so that the level does not last much shorter than it is to.
+func onGrid(due, now time.Time, stay time.Duration) time.Time {
+	if now.Sub(due) > min(tolerance, stay/4) {
+		return now
+	}
+	return due
+}
+
+// drive makes the line active or inactive.
+func (s *software) drive(active bool) error {
+	value := s.high
+	if !active {
+		value = 1 - value
+	}
+	if value == s.value {
+		return nil
+	}
+	s.value = unknown
+	if err := s.line.SetValue(value); err != nil {
+		return err
+	}
+	s.value = value
+	return nil
+}
+
+// fail ends the pulses and reports why.
+func (s *software) fail(err error) {
+	// A line that just failed is not likely to do this, but a line that is left active may be a heater; err says what is wrong.
+	_ = s.drive(false)
+	if s.failed != nil {
+		s.failed(err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
