@@ -38,20 +38,35 @@ type BatchSampler interface {
 // Actuator is an agent with points that can be set, or that knows control verbs.
 type Actuator interface {
 	// Apply carries out a set (c.Value is checked and of the point's type) or a control (c.Value is the block as []byte) and
-	// returns what is read back. A control that concerns no single point returns a Reading without Path.
+	// returns what is read back. A control that concerns no single point returns a Reading without Path. The block of a control
+	// is what was sent to the letter; the keys id and reply of a JSON or YAML block are the runner's.
+	//
+	// What else has changed by it, the agent puts on Events before it returns: that is published before the result is sent. An
+	// agent that gives events should set the Time of what it returns, as that of its events.
 	Apply(ctx context.Context, c reports.Command) (reports.Reading, error)
 }
 
 // Notifier is an agent whose points change by themselves.
 type Notifier interface {
 	// Events returns the channel of readings, always the same one; it is closed by Close, and if it is closed before, the
-	// runner makes the agent anew. Time says when it happened: a sample that was read before is not published after it.
+	// runner makes the agent anew. Time says when it happened: a sample or a read-back of before is not published after it. The
+	// channel is received from whatever the agent does, so that a method may wait until it has room. An agent that is no Sampler
+	// puts the value of every point there after New and Setup.
 	Events() <-chan reports.Reading
+}
+
+// Failer is a Notifier that can say why it has closed its channel of events, such as that the chip was unplugged.
+type Failer interface {
+	Notifier
+	// Err returns the reason. It is called after the channel was closed, from another goroutine than the other methods, and
+	// must not wait.
+	Err() error
 }
 
 // Setupper is an agent that can be set up while it runs.
 type Setupper interface {
-	// Setup checks the whole document, then applies all of it or nothing, then saves it. Describe may differ afterwards.
+	// Setup checks the whole document, then applies all of it or nothing, then saves it. Describe may differ afterwards. Every
+	// point is then sampled and published before the result is sent.
 	Setup(ctx context.Context, doc []byte) error
 	// CurrentSetup returns the document that would make the present set-up; of an agent that New returned with an error, the
 	// one that is wrong, or why it can't be shown.

@@ -24,6 +24,7 @@ type filter struct {
 	sentAt  time.Time
 	hasSent bool
 	pending bool // last waits for the end of min_interval
+	again   bool // the next value is published whatever the rules say: the agent is another, or set up anew
 	stale   bool
 }
 
@@ -147,6 +148,7 @@ func (f *filter) take(r reports.Reading, now time.Time) (reports.Reading, error)
 func (f *filter) offer(r reports.Reading, now time.Time) bool {
 	f.last, f.heard, f.stale, f.pending = r, now, false, false
 	switch {
+	case f.again:
 	case !f.passes(r.Value):
 		return false
 	case f.hasSent && now.Sub(f.sentAt) < f.rules.minInterval:
@@ -164,7 +166,7 @@ func (f *filter) force(r reports.Reading, now time.Time) {
 }
 
 func (f *filter) mark(now time.Time) {
-	f.sent, f.sentAt, f.hasSent, f.pending = f.last.Value, now, true, false
+	f.sent, f.sentAt, f.hasSent, f.pending, f.again = f.last.Value, now, true, false, false
 }
 
 // passes reports whether a value is news beside the one that stands at the broker.

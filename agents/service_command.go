@@ -25,6 +25,9 @@ type asked struct {
 // ask parses a command. With an error it returns what it could read, so that the refusal finds its way.
 func (s *service) ask(in intake) (*asked, error) {
 	c, err := reports.ParseCommand(in.verb, in.path, in.payload)
+	if err == nil && in.verb == "control" {
+		err = envelope(&c)
+	}
 	switch {
 	case in.retained:
 		err = reports.Errorf(reports.CodeRetained, "a retained message is no command: publish it without the retain flag")
@@ -127,14 +130,7 @@ func (s *service) get(a *asked) {
 		a.failed(s.unknown(a.Path))
 		return
 	}
-	var paths []string
-	var timeout time.Duration
-	for _, p := range points {
-		if p.Access.Has(reports.Get) {
-			paths = append(paths, p.Path)
-			timeout += max(sampleTimeout(time.Duration(p.Poll)), time.Second)
-		}
-	}
+	paths, timeout := readable(points)
 	if len(paths) == 0 {
 		a.failed(reports.Errorf(reports.CodeWriteOnly, "%s can't be read", a.Path))
 		return
@@ -146,7 +142,18 @@ func (s *service) get(a *asked) {
 		s.answerValues(a, paths, s.lastKnown(paths))
 		return
 	}
-	s.readFor(a, paths, min(timeout, mostTimeout))
+	s.readFor(a, paths, timeout)
+}
+
+// readable returns which of the points can be read, and how long that may take together.
+func readable(points []reports.Point) (paths []string, timeout time.Duration) {
+	for _, p := range points {
+		if p.Access.Has(reports.Get) {
+			paths = append(paths, p.Path)
+			timeout += max(sampleTimeout(time.Duration(p.Poll)), time.Second)
+		}
+	}
+	return paths, min(timeout, mostTimeout)
 }
 
 // readFor samples the points for a command, publishes them and answers with them.
@@ -304,12 +311,19 @@ func (i *instance) present(ctx context.Context, path string, last any, known boo
 	return present, nil
 }
 
-// apply has the agent carry out a set or a control, publishes what was read back, whatever the filters say, and answers.
+// apply has the agent carry out a set or a control, publishes what has changed and what was read back, whatever the filters
+// say, and answers.
 func (s *service) apply(a *asked, work func(context.Context) (reports.Reading, error)) {
 	var r reports.Reading
 	s.begin(strings.TrimSpace(a.Verb+" "+a.Path), commandTimeout,
-		func(ctx context.Context) (err error) { r, err = work(ctx); return err },
+		func(ctx context.Context) (err error) {
+			if r, err = work(ctx); r.Time.IsZero() {
+				r.Time = time.Now() // what happens before the loop has it is newer
+			}
+			return err
+		},
 		func(err error) {
+			s.drain()
 			if err == nil && r.Path != "" && r.Value != nil {
 				r, err = s.took(r.Path, r, time.Now(), true)
 				runtime.Gosched() // lets the state leave before the answer is made

@@ -299,7 +299,7 @@ func TestControlOfTheAgent(t *testing.T) {
 	a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) { got = c; return answer, nil }
 	inBubble(t, nil, same(a), func(b *bench) {
 		b.do("control", "output\n  name pump\n")
-		if r := b.wantCodes(""); r[0].Data != nil || string(got.Value.([]byte)) != "output\n  name pump" {
+		if r := b.wantCodes(""); r[0].Data != nil || string(got.Value.([]byte)) != "output\n  name pump\n" {
 			t.Errorf("result %+v, the agent got %q", r[0], got.Value)
 		}
 		answer = reports.Reading{Path: "relay", Value: true}

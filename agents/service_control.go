@@ -29,6 +29,62 @@ func verbOf(block []byte) string {
 	return ""
 }
 
+// envelope reads id and reply of a control block in YAML, as ParseCommand does of one in JSON. What is no YAML is left to whom
+// the block is for.
+func envelope(c *reports.Command) error {
+	block, _ := c.Value.([]byte) // always, by ParseCommand
+	if !verbLine.Match(block) || json.Valid(block) {
+		return nil
+	}
+	n, err := config.ParseNode("control", block)
+	if err != nil {
+		return nil
+	}
+	entries, err := n.Entries()
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		switch e.Key {
+		case "id":
+			err = yamlID(e.Value, &c.ID)
+		case "reply":
+			err = yamlReply(e.Value, &c.Reply)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// yamlID reads the id of a command: a number, or a text.
+func yamlID(n config.Node, id *reports.ID) error {
+	var text string
+	if err := n.Decode(&text); err != nil {
+		return reports.Errorf(reports.CodeBadPayload, "%w", err)
+	}
+	var number float64
+	token := []byte(text)
+	if n.Decode(&number) != nil || !json.Valid(token) {
+		token, _ = json.Marshal(text) // a text always can be marshalled
+	}
+	return id.UnmarshalJSON(token)
+}
+
+// yamlReply reads the topic that a result goes to as well.
+func yamlReply(n config.Node, topic *string) error {
+	var text string
+	if err := n.Decode(&text); err != nil {
+		return reports.Errorf(reports.CodeBadPayload, "%w", err)
+	}
+	if err := reports.ValidReply(text); err != nil {
+		return err
+	}
+	*topic = text
+	return nil
+}
+
 // control carries out the runner's own verbs and gives every other block to the agent.
 func (s *service) control(a *asked) {
 	block, _ := a.Value.([]byte) // always, by ParseCommand
@@ -56,8 +112,8 @@ type ownVerb struct {
 	Verb  string            `yaml:"verb"`
 	Path  string            `yaml:"path"`
 	Value *reports.Duration `yaml:"value"`
-	ID    config.Node       `yaml:"id"`    // read by ParseCommand
-	Reply config.Node       `yaml:"reply"` // read by ParseCommand
+	ID    config.Node       `yaml:"id"`    // read by ask
+	Reply config.Node       `yaml:"reply"` // read by ask
 }
 
 func parseOwnVerb(block []byte) (ownVerb, error) {
@@ -185,8 +241,31 @@ func (s *service) setup(a *asked) {
 				return
 			}
 			s.log.Info("set up", "points", len(desc.Points))
-			a.done(nil)
+			s.afterSetup(a)
 		}, a.failed)
+}
+
+// afterSetup reads and publishes every point, so that the states are there when the set-up is answered.
+func (s *service) afterSetup(a *asked) {
+	s.drain()
+	paths, timeout := readable(s.described.Load().Points)
+	if _, ok := s.inst.agent.(Sampler); !ok || len(paths) == 0 {
+		a.done(nil)
+		return
+	}
+	s.schedule.due(time.Now()) // this is what is due
+	inst, got := s.inst, sampled{}
+	s.begin("read after setup", timeout,
+		func(ctx context.Context) error { got = inst.sample(ctx, paths); return got.panicked },
+		func(error) {
+			at := time.Now()
+			for _, path := range paths {
+				_, _ = s.sampledOne(path, got, at, true) // it notes the fault
+			}
+			s.drain()
+			a.done(nil)
+		},
+		func(error) { a.done(nil) }) // it is set up all the same
 }
 
 // badSetup gives an error of Setup its code, unless it has one or says more by itself.

@@ -185,7 +185,7 @@ func (s *service) filterFor(p reports.Point, now time.Time) *filter {
 		r = r.polled(every)
 	}
 	if f := s.filters[p.Path]; f != nil && f.own.Type == p.Type && f.own.Unit == p.Unit && f.own.Access == p.Access {
-		f.own, f.rules, f.point = p, r, r.describe(p)
+		f.own, f.rules, f.point, f.again = p, r, r.describe(p), true
 		return f
 	}
 	return newFilter(p, r, now)

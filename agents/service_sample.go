@@ -180,6 +180,25 @@ func (s *service) sampledOne(path string, got sampled, at time.Time, forced bool
 	return reports.Reading{}, err
 }
 
+// drained is how many events are taken at once at most, so that an agent that never stops can't hold up the loop.
+const drained = 1024
+
+// drain takes the events that the agent has put on its channel by now.
+func (s *service) drain() {
+	for range drained {
+		select {
+		case r, ok := <-s.events:
+			if !ok { // finish sees to it, which is what called us
+				s.events, s.mute = nil, true
+				return
+			}
+			s.event(r, true)
+		default:
+			return
+		}
+	}
+}
+
 // disorder is how much older than the last one a reading may be to be taken for one that was overtaken on its way, such as a
 // sample by the edge that came after it. With more it is the clock that was set back.
 const disorder = 10 * time.Second
@@ -199,8 +218,8 @@ func (s *service) took(path string, r reports.Reading, at time.Time, forced bool
 		return r, err
 	}
 	s.cured(path)
-	if late := f.last.Time.Sub(r.Time); late > 0 && late < disorder {
-		r = f.last
+	if late := f.last.Time.Sub(r.Time); late > 0 && late < disorder && f.own.Access.Has(reports.Get) {
+		r = f.last // each event of a point that has no state counts
 	}
 	if forced {
 		f.force(r, at)
@@ -248,7 +267,7 @@ func (s *service) event(r reports.Reading, ok bool) {
 	if !ok {
 		s.events = nil
 		if s.mute = s.call != nil; !s.mute { // if the worker is at work, finish sees to it
-			s.fail(errMute)
+			s.fail(s.muted())
 		}
 		return
 	}

@@ -116,8 +116,24 @@ func (s *service) finish(err error) {
 		}
 	}
 	if s.mute && s.call == nil && s.ready {
-		s.fail(errMute)
+		s.fail(s.muted())
 	}
+}
+
+// muted returns why the agent gives no events any more.
+func (s *service) muted() error {
+	f, ok := s.inst.agent.(Failer)
+	if !ok {
+		return errMute
+	}
+	var why error
+	if err := guard(func() error { why = f.Err(); return nil }); err != nil {
+		why = err
+	}
+	if why == nil {
+		return errMute
+	}
+	return fmt.Errorf("%w: %w", errMute, why)
 }
 
 // setStuck marks the present call as one that does not come back.

@@ -83,7 +83,7 @@ func Done(c Command, data any) Result {
 // error it returns what it could read, so that the refusal reaches the sender with its id and on its reply topic.
 //
 // A set takes a bare value or {"value":…,"id":…,"reply":…, further keys}; a get an empty payload or {"id":…,"reply":…};
-// control and setup take a document, or {"value":<document or its text>,"id":…,"reply":…}.
+// control and setup take a document, which is returned to the letter, or {"value":<document or its text>,"id":…,"reply":…}.
 func ParseCommand(verb, path string, payload []byte) (Command, error) {
 	c := Command{Verb: verb, Path: path}
 	if len(payload) > MaxPayload {
@@ -92,13 +92,14 @@ func ParseCommand(verb, path string, payload []byte) (Command, error) {
 	if !utf8.Valid(payload) {
 		return c, Errorf(CodeBadPayload, "payload is not UTF-8")
 	}
+	doc := payload
 	payload = bytes.TrimSpace(payload)
 	fields, object := parseObject(payload)
 	if verb == "control" && object && fields["verb"] != nil {
 		if err := c.envelope(fields); err != nil {
 			return c, err
 		}
-		c.Value = payload // the service itself reads the block; id and reply are ours
+		c.Value = doc // the service itself reads the block; id and reply are ours
 		return c, nil
 	}
 	_, hasValue := fields["value"]
@@ -108,7 +109,7 @@ func ParseCommand(verb, path string, payload []byte) (Command, error) {
 	case verb == "get" && !object:
 		return c, Errorf(CodeBadPayload, `get takes an empty payload or {"id":…,"reply":…}, not %.40q`, payload)
 	case verb != "get" && !(object && hasValue):
-		c.Value = payload
+		c.Value = doc // leading blanks and line numbers mean something in YAML
 		if verb == "set" {
 			c.Value = string(payload)
 		}

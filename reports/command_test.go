@@ -39,16 +39,18 @@ func TestParseCommand(t *testing.T) {
 		"set, other cases":         {"set", `{"value":"ON","ID":5,"Value":"OFF"}`, Command{Value: "ON", Args: map[string]any{"ID": json.Number("5"), "Value": "OFF"}}},
 		"set, value twice":         {"set", `{"value":"ON","value":"OFF"}`, Command{Value: "OFF"}},
 		"set, null id":             {"set", `{"value":1,"id":null,"reply":"/r"}`, Command{Value: json.Number("1"), Reply: "/r"}},
-		"control text":             {"control", "output\n  name pump\n", Command{Value: []byte("output\n  name pump")}},
+		"control text":             {"control", "output\n  name pump\n", Command{Value: []byte("output\n  name pump\n")}},
+		"control text, indented":   {"control", "\n  output\n  name pump\n", Command{Value: []byte("\n  output\n  name pump\n")}},
 		"control JSON":             {"control", `{"name":"pump"}`, Command{Value: []byte(`{"name":"pump"}`)}},
 		"control verb":             {"control", `{"verb":"pulse","id":1,"reply":"/r","for":"1s"}`, Command{Value: []byte(`{"verb":"pulse","id":1,"reply":"/r","for":"1s"}`), ID: "1", Reply: "/r"}},
 		"control envelope of text": {"control", `{"value":"output\n  pin 5","id":2}`, Command{Value: []byte("output\n  pin 5"), ID: "2"}},
 		"control envelope of JSON": {"control", `{"value":{"verb":"pulse"},"id":2}`, Command{Value: []byte(`{"verb":"pulse"}`), ID: "2"}},
 		"control, deep":            {"control", deep, Command{Value: []byte(deep)}},
-		"setup":                    {"setup", "chip: sim\noutputs: {}\n", Command{Value: []byte("chip: sim\noutputs: {}")}},
+		"setup":                    {"setup", "chip: sim\noutputs: {}\n", Command{Value: []byte("chip: sim\noutputs: {}\n")}},
+		"setup, indented":          {"setup", "  chip: sim\n  outputs: {}\n", Command{Value: []byte("  chip: sim\n  outputs: {}\n")}},
 		"setup with a verb":        {"setup", `{"verb":"x"}`, Command{Value: []byte(`{"verb":"x"}`)}},
 		"setup envelope":           {"setup", `{"value":"chip: sim\n","id":2,"reply":"/r"}`, Command{Value: []byte("chip: sim\n"), ID: "2", Reply: "/r"}},
-		"setup of nothing":         {"setup", "", Command{Value: []byte(nil)}},
+		"setup of nothing":         {"setup", "", Command{Value: []byte{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

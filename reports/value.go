@@ -124,6 +124,56 @@ func (p Point) ParseValue(v any) (any, error) {
 	return nil, wrong()
 }
 
+// Names reads a list of names from what ParseValue returned for a json point: a list, or a text that holds one without the quotes
+// of JSON, as the original and people write it: [a,b] or a, b. One name is a list of one; the empty list is [] only.
+func Names(v any) ([]string, error) {
+	var items []string
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			items = append(items, numberText(item))
+		}
+	case []string:
+		items = v
+	case string:
+		s := strings.TrimSpace(v)
+		inner, open := strings.CutPrefix(s, "[")
+		inner, closed := strings.CutSuffix(inner, "]")
+		if open != closed {
+			return nil, Errorf(CodeWrongType, "%s is not a list of names: a bracket is missing", quoteShort(v))
+		}
+		if open && strings.TrimSpace(inner) == "" {
+			return []string{}, nil
+		}
+		for item := range strings.SplitSeq(inner, ",") {
+			items = append(items, unquote(strings.TrimSpace(item)))
+		}
+	default:
+		if items = []string{numberText(v)}; items[0] == "" {
+			return nil, Errorf(CodeWrongType, "%s is not a list of names", quoteShort(v))
+		}
+	}
+	names := make([]string, 0, len(items))
+	for i, item := range items {
+		if err := ValidName(item); err != nil {
+			return nil, Errorf(CodeWrongType, "item %d of the list: %w", i+1, err)
+		}
+		if slices.Contains(names, item) {
+			return nil, Errorf(CodeWrongType, "%q stands twice in the list", item)
+		}
+		names = append(names, item)
+	}
+	return names, nil
+}
+
+// unquote takes a pair of quotes off a word.
+func unquote(s string) string {
+	if len(s) > 1 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] {
+		return s[1 : len(s)-1]
+	}
+	return s
+}
+
 func (p Point) inRange(f float64) error {
 	if p.Min != nil && f < *p.Min {
 		return Errorf(CodeOutOfRange, "%s: %s is less than %s", p.Path, FormatValue(f), FormatValue(*p.Min))
