@@ -123,6 +123,7 @@ type Link interface {
 type Factory struct {
 	Name     string
 	Doc      string         // one sentence: what it is for
+	Wiring   string         // Markdown: how the hardware is connected and made known to the kernel; "" if there is nothing to connect
 	Example  string         // options in YAML that start it without hardware where that can be
 	Defaults func() Options // a new struct of options with their defaults
 	// New makes the agent. A Setupper may come with an error: it can't work, and waits for a set-up that makes it. Until then

@@ -221,6 +221,8 @@ type Service struct {
 	Outputs  string  `json:"outputs"` // topic that states stand below: /pizero2/gpio
 	Control  string  `json:"control"` // topic for control blocks: /pizero2/gpio/control
 	Points   []Point `json:"points"`
+
+	Simulated bool `json:"simulated,omitempty"` // its hardware is made up, as somebody has asked for in words
 }
 
 // On returns the service with its interface topics on host filled in; those that are set already stay.
