@@ -91,6 +91,36 @@ func openLabel(label string) (Chip, error) {
 	return nil, fmt.Errorf("open GPIO chip %q: %w", label, explain(fs.ErrNotExist))
 }
 
+// model is where the kernel names the board.
+const model = "/proc/device-tree/model"
+
+// OpenHeader opens the chip of this board's 40-pin header and returns its label too. It goes by the labels that the kernel gives
+// the chips of Raspberry Pis, whatever their number; who may open /dev/gpiochip*, as the group gpio may, needs nothing else.
+// The error says which board this is, if it is a Raspberry Pi, and which chips there are.
+func OpenHeader() (Chip, string, error) {
+	labels := HeaderLabels()
+	var unreadable error
+	for _, label := range labels {
+		c, err := openLabel(label)
+		if err == nil {
+			return c, label, nil
+		}
+		if unreadable == nil && !errors.Is(err, fs.ErrNotExist) {
+			unreadable = err // a chip that can't be opened may be the one, or there are two
+		}
+	}
+	if unreadable != nil {
+		return nil, "", fmt.Errorf("open the chip of the header: %w", unreadable)
+	}
+	what := "that is " + strings.Join(labels, ", or ")
+	if name, err := os.ReadFile(model); err == nil {
+		if b, ok := FindBoard(string(name)); ok {
+			what = fmt.Sprintf("that of a %s is %s", strings.TrimRight(string(name), "\x00\n "), b.Label)
+		}
+	}
+	return nil, "", fmt.Errorf("open the chip of the header: %s: %w", what, explain(fs.ErrNotExist))
+}
+
 // chipPaths returns the chips in /dev, each once, in the order of their numbers.
 func chipPaths() []string {
 	matches, err := filepath.Glob(devices + "/gpiochip*")

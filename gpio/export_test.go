@@ -10,5 +10,9 @@ func OpenV1(path string) (Chip, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chip{device: &device{chip: c, path: path}, lines: map[*held]struct{}{}}, nil
+	d, err := withFile(c, path)
+	if err != nil {
+		return nil, err
+	}
+	return &chip{device: d, lines: map[*held]struct{}{}}, nil
 }

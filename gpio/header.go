@@ -117,17 +117,23 @@ func (c ChipInfo) findPosition(name string, position int) (int, error) {
 	if offset, ok, err := c.findName(line); ok || err != nil {
 		return offset, err
 	}
-	if c.isPi() && c.has(bcm) {
-		return bcm, nil
+	if offset, ok := c.findBCM(bcm); ok {
+		return offset, nil
 	}
 	return 0, fmt.Errorf("pin %q: is %s on the header of a Raspberry Pi, but %s has no line of that name", name, line, c)
 }
 
+// findBCM finds the line that Broadcom's number of it names.
+func (c ChipInfo) findBCM(bcm int) (offset int, ok bool) {
+	if offset, ok, err := c.findName("GPIO" + strconv.Itoa(bcm)); ok || err != nil {
+		return offset, ok
+	}
+	return bcm, c.isPi() && c.has(bcm)
+}
+
 // isPi tells whether the chip is the bank of a Raspberry Pi, where the number of a line is its offset. Kernels that are not
 // Raspberry Pi's own name its lines by their function (SDA1), not by their number.
-func (c ChipInfo) isPi() bool {
-	return slices.Contains([]string{"pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1"}, c.Label)
-}
+func (c ChipInfo) isPi() bool { return slices.Contains(HeaderLabels(), c.Label) }
 
 func (c ChipInfo) has(offset int) bool { return offset >= 0 && offset < len(c.Lines) }
 

@@ -15,10 +15,11 @@ import (
 
 // This is the one file that knows gpiod: a device, and the lines requested from it by either version of the kernel's interface.
 
-// device is an open character device.
+// device is an open character device. It is open twice, as gpiod does not give its own file to others, and opening it by its path
+// for each request could meet another chip that was plugged in since.
 type device struct {
 	chip *gpiod.Chip
-	path string
+	file *os.File
 }
 
 // errNoChip is for what is there but is no GPIO chip.
@@ -34,13 +35,22 @@ func openDevice(path string) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &device{chip: c, path: path}, nil
+	return withFile(c, path)
+}
+
+func withFile(c *gpiod.Chip, path string) (*device, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		_ = c.Close() // nothing was requested from it
+		return nil, err
+	}
+	return &device{chip: c, file: f}, nil
 }
 
 func (d *device) name() string  { return d.chip.Name }
 func (d *device) label() string { return d.chip.Label }
 func (d *device) lines() int    { return d.chip.Lines() }
-func (d *device) close() error  { return d.chip.Close() }
+func (d *device) close() error  { return errors.Join(d.file.Close(), d.chip.Close()) }
 
 // old tells whether the kernel has only the first version of the interface, that of before Linux 5.10.
 func (d *device) old() bool { return d.chip.UapiAbiVersion() < 2 }
@@ -171,16 +181,7 @@ func (d *device) requestV2(offset int, o LineOptions) (wire, error) {
 	r := uapi.LineRequest{Lines: 1, EventBufferSize: EventBuffer, Config: configV2(o, false)}
 	r.Offsets[0] = uint32(offset)
 	copy(r.Consumer[:], o.Consumer)
-	file, err := os.Open(d.path)
-	if err != nil {
-		return nil, err
-	}
-	err = control(file, func(fd uintptr) error { return uapi.GetLine(fd, &r) })
-	if closeErr := file.Close(); err == nil && closeErr != nil {
-		err = closeErr
-		_ = syscall.Close(int(r.Fd)) // the first error says more
-	}
-	if err != nil {
+	if err := control(d.file, func(fd uintptr) error { return uapi.GetLine(fd, &r) }); err != nil {
 		return nil, err
 	}
 	// Only a file that does not block is known to the runtime's poller, so that Close ends a Read.

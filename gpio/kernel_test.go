@@ -387,33 +387,20 @@ func waitInterrupts(t *testing.T, consumer string, n int) {
 	t.Fatalf("no %d interrupts of %s", n, consumer)
 }
 
-// TestKernelUnplugged takes the chip away while a line with events is held.
-func TestKernelUnplugged(t *testing.T) {
-	need(t)
-	sim := newSim(t, gpiosim.NewBank("usb", 4))
-	c := openChip(t, "usb")
-	plain := chiptest.Request(t, c, 0, gpio.LineOptions{})
-	events := chiptest.Request(t, c, 1, gpio.LineOptions{Events: func(gpio.Event) {}})
-	sim.Close()
-	for _, l := range []gpio.Line{plain, events} {
-		if v, err := l.Value(); !errors.Is(err, syscall.ENODEV) {
-			t.Errorf("Value() of a line that is gone = %d, %v, want ENODEV", v, err)
-		}
-	}
-	if _, err := c.Info(); !errors.Is(err, syscall.ENODEV) {
-		t.Errorf("Info() of a chip that is gone: error %v, want ENODEV", err)
-	}
-}
-
 // TestKernelBank finds the bank of the lab's Raspberry Pi.
 func TestKernelBank(t *testing.T) {
 	need(t)
 	if os.Getenv("ROLLCALL_GUEST") != "1" {
 		t.Skip("this bank may be a real one; run by make lab")
 	}
-	info, err := openChip(t, "pinctrl-bcm2835").Info()
-	if err != nil {
-		t.Fatal(err)
+	c, label, err := gpio.OpenHeader()
+	if err != nil || label != "pinctrl-bcm2835" {
+		t.Fatalf("OpenHeader() = %s, %v, want pinctrl-bcm2835", label, err)
+	}
+	defer func() { _ = c.Close() }() // only asked
+	info, err := c.Info()
+	if err != nil || !info.IsHeader() {
+		t.Fatalf("info of the header's chip: %v, IsHeader() = %t, want true", err, info.IsHeader())
 	}
 	offset, err := info.Find("pin22")
 	if err != nil || offset != 25 {

@@ -39,3 +39,22 @@ func TestOpenHere(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenHeaderHere wants the chip of a Raspberry Pi's header, or to know what is here instead.
+func TestOpenHeaderHere(t *testing.T) {
+	t.Parallel()
+	c, label, err := gpio.OpenHeader()
+	if err == nil {
+		if info, err := c.Info(); err != nil || info.Label != label || !info.IsHeader() {
+			t.Errorf("OpenHeader() = %v, %s, %v, want the chip of a header", info, label, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	text := err.Error()
+	if !strings.Contains(text, "open the chip of the header") || !strings.Contains(text, "gpiochip") && !strings.Contains(text, "group gpio") {
+		t.Errorf("OpenHeader(): error %q, want what is here", text)
+	}
+}
