@@ -52,7 +52,7 @@ type Input struct {
 	o     Options
 	start time.Time
 
-	offset time.Duration // what the kernel's clock is behind ours, at the most
+	offset time.Duration // what the kernel's clock is behind the time since start, at the most
 	synced bool          // offset is known
 	mark   time.Duration // of what was last taken into account, since start, as are all times below
 	seq    uint32
@@ -63,7 +63,7 @@ type Input struct {
 
 	readAt    time.Duration // of the last Read, or New
 	readLevel bool          // and what it found
-	counted   bool          // that Read counted a rising edge, which is still to be told of
+	ahead     int           // edges that Reads have taken into account and that are still to be told of
 
 	presses presses
 	told    []string // presses that are not handed out yet
@@ -96,26 +96,34 @@ func (i *Input) Seq() uint32 { return i.seq }
 // for settled that was not.
 func (i *Input) Edge(rising bool, at time.Duration, seq uint32, now time.Time) Outcome {
 	var out Outcome
+	first := !i.synced
 	t := i.kernelTime(at, now)
 	i.sequence(seq, &out)
-	stale := t <= i.readAt // what Read found is newer
+	stale := t <= i.readAt // Read knows what has become of the line since
 	t = max(t, i.mark)
 	i.advance(t, &out)
-	seen := stale && i.counted && rising
-	i.counted = false
-	switch {
-	case seen: // by Read, and counted
-	case stale && rising == i.raw && (!rising || i.o.Settle > 0): // seen by Read
-	case i.o.Settle > 0:
-		out.Reread = out.Reread || rising == i.raw || stale
-		i.raw, i.rawAt, i.mark = rising, t, t
-	default:
-		out.Reread = out.Reread || rising == i.raw || stale && rising != i.readLevel
-		i.mark = t
+	if i.foreseen(rising) && (stale || first) && out.Lost == 0 {
+		i.ahead--
+		out.Reread = !stale && rising != i.raw // it may have been another
+		return i.done(out)
+	}
+	if rising == i.raw || stale && rising != i.readLevel {
+		out.Reread = true // the edge before was missed, or there is one more to come
+	}
+	i.ahead, i.mark = 0, t
+	if i.o.Settle > 0 {
+		i.raw, i.rawAt = rising, t
+	} else {
 		i.sharp(rising, t, &out)
 	}
 	i.advance(t, &out) // what waited for a level that was gone
 	return i.done(out)
+}
+
+// foreseen reports whether the edge is the first of those that Read has taken into account. They take turns, and the last of them
+// led to the newest level.
+func (i *Input) foreseen(rising bool) bool {
+	return i.ahead > 0 && rising == (i.raw == (i.ahead%2 == 1))
 }
 
 // sharp takes an edge that needs no debounce.
@@ -140,9 +148,9 @@ func (i *Input) Read(level bool, now time.Time) Outcome {
 	i.readAt, i.readLevel = t, level
 	if level != i.raw {
 		i.raw, i.rawAt, i.mark = level, t, t
+		i.ahead++
 		if i.o.Settle <= 0 {
 			i.settle(&out)
-			i.counted = out.Counted
 		}
 	}
 	i.advance(t, &out)
@@ -168,11 +176,17 @@ func (i *Input) Next() time.Time {
 }
 
 // kernelTime returns a time of the kernel's clock as one since start. The clocks run alike, so what is between them is what is
-// between the edge and its telling at the least.
+// between an edge and its telling at the least. While that is not known well, edges seem later than they were, and so nothing
+// settles too early; what is between two edges is always exact.
 func (i *Input) kernelTime(at time.Duration, now time.Time) time.Duration {
 	offset := now.Sub(i.start) - at
-	if !i.synced || offset < i.offset || offset-i.offset > maxDelay {
+	if late := i.offset - offset; !i.synced || late > maxDelay || late < -maxDelay {
 		i.synced, i.offset = true, offset
+	} else if late > 0 {
+		i.offset = offset
+		i.mark -= late
+		i.rawAt -= late
+		i.presses.at -= late
 	}
 	return at + i.offset
 }
