@@ -15,6 +15,18 @@ type HostConfig struct {
 	Extra     string // further top-level YAML
 }
 
+// yaml returns the configuration file of a host that keeps its state in the folder.
+func (c HostConfig) yaml(state string) string {
+	broker := "{}"
+	switch {
+	case c.Mosquitto:
+		broker = "{url: tcp://127.0.0.1:1883}"
+	case c.Listen != "":
+		broker = fmt.Sprintf("{listen: %q}", c.Listen)
+	}
+	return fmt.Sprintf("host: %s\nstate_dir: %s\nbroker: %s\n%sagents:\n%s", c.Name, state, broker, c.Extra, c.Agents)
+}
+
 // Host is a host of a LAN, with what runs on it.
 type Host struct {
 	LAN    *LAN
@@ -36,17 +48,9 @@ func (l *LAN) Boot(i int, c HostConfig) *Host {
 	if c.Agents == "" {
 		c.Agents = "  hostsensor: {}\n  gpio: {chip: sim}\n"
 	}
-	broker := "{}"
-	switch {
-	case c.Mosquitto:
-		broker = "{url: tcp://127.0.0.1:1883}"
-	case c.Listen != "":
-		broker = fmt.Sprintf("{listen: %q}", c.Listen)
-	}
 	h := &Host{LAN: l, I: i, Name: c.Name, State: filepath.Join(l.dir, fmt.Sprintf("state-%d", i))}
 	h.File = filepath.Join(l.dir, fmt.Sprintf("rollcall-%d.yaml", i))
-	doc := fmt.Sprintf("host: %s\nstate_dir: %s\nbroker: %s\n%sagents:\n%s", c.Name, h.State, broker, c.Extra, c.Agents)
-	if err := os.WriteFile(h.File, []byte(doc), 0o644); err != nil {
+	if err := os.WriteFile(h.File, []byte(c.yaml(h.State)), 0o644); err != nil {
 		l.t.Fatal(err)
 	}
 	if c.Mosquitto {

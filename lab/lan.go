@@ -6,11 +6,9 @@
 package lab
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rollcall/lab/transcript"
 )
 
 // patience is how long a test waits for what should be there in an instant.
@@ -172,7 +172,7 @@ type Process struct {
 	t    testing.TB
 	Name string
 	Cmd  *exec.Cmd
-	out  *lines
+	out  *transcript.Transcript
 	done chan struct{}
 }
 
@@ -180,7 +180,7 @@ type Process struct {
 // socket (sd_notify(3)).
 func (l *LAN) Start(i int, notify bool, name string, args ...string) *Process {
 	l.t.Helper()
-	p := &Process{t: l.t, Name: filepath.Base(name), Cmd: l.Command(i, name, args...), out: newLines(), done: make(chan struct{})}
+	p := &Process{t: l.t, Name: filepath.Base(name), Cmd: l.Command(i, name, args...), out: &transcript.Transcript{}, done: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr = p.out, p.out
 	p.Cmd.Env = os.Environ()
 	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // a shell's children go with it
@@ -256,57 +256,12 @@ func (p *Process) WaitLine(text string, within time.Duration) string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	line, err := p.out.wait(ctx, text)
+	line, err := p.out.Wait(ctx, text)
 	if err != nil {
 		p.t.Fatalf("%s did not write %q within %s; it wrote:\n%s", p.Name, text, within, p.out.String())
 	}
 	return line
 }
 
-// Lines returns all complete lines written so far.
-func (p *Process) Lines() []string {
-	return strings.Split(strings.TrimSuffix(p.out.String(), "\n"), "\n")
-}
-
-// lines collects output and lets one wait for a line.
-type lines struct {
-	mu      sync.Mutex
-	buf     bytes.Buffer
-	changed chan struct{}
-}
-
-func newLines() *lines { return &lines{changed: make(chan struct{})} }
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	close(l.changed)
-	l.changed = make(chan struct{})
-	return l.buf.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func (l *lines) wait(ctx context.Context, text string) (string, error) {
-	for {
-		l.mu.Lock()
-		changed, have := l.changed, l.buf.String()
-		l.mu.Unlock()
-		sc := bufio.NewScanner(strings.NewReader(have))
-		sc.Buffer(nil, 1<<20)
-		for sc.Scan() {
-			if strings.Contains(sc.Text(), text) {
-				return sc.Text(), nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return "", io.EOF
-		case <-changed:
-		}
-	}
-}
+// Lines returns the lines written so far.
+func (p *Process) Lines() []string { return p.out.Lines() }

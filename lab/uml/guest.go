@@ -40,7 +40,7 @@ func Boot(t testing.TB, o Options) *Guest {
 	lookAtSources(t, "rollcall/lab/uml/init")
 	goCommand(t, []string{"CGO_ENABLED=0"}, "build", "-o", init, "rollcall/lab/uml/init")
 	spec, err := json.Marshal(job.Spec{
-		Binary: o.Binary, Args: o.Args, Dir: o.Dir,
+		Binary: o.Binary, Args: o.Args, Dir: o.Dir, Name: o.name, Addr: o.addr, Disk: o.disk, Shown: o.shown,
 		Env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/tmp", "TMPDIR=/tmp", GuestEnv + "=1"}, o.Env...),
 	})
 	if err != nil {
@@ -50,7 +50,15 @@ func Boot(t testing.TB, o Options) *Guest {
 		t.Fatal(err)
 	}
 	g := &Guest{t: t, dir: dir, done: make(chan struct{}), timeout: o.Timeout}
-	g.start(exec.Command(kernel, commandLine(o, dir, init)...))
+	words := append([]string{kernel}, commandLine(o, dir, init)...)
+	if o.netns != "" {
+		words = append([]string{"ip", "netns", "exec", o.netns}, words...) // which becomes the kernel
+	}
+	cmd := exec.Command(words[0], words[1:]...)
+	if o.file != nil {
+		cmd.ExtraFiles = []*os.File{o.file}
+	}
+	g.start(cmd)
 	return g
 }
 

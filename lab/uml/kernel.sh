@@ -6,9 +6,9 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 source=/usr/src/linux-source-6.1.tar.xz
-packages="linux-source-6.1 flex bison bc libelf-dev libssl-dev gcc make xz-utils"
+packages="linux-source-6.1 flex bison bc libelf-dev libssl-dev gcc make patch xz-utils"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rollcall-lab
-kernel=$cache/linux-$(sha256sum <"$here/kernel.config" | cut -c1-16)
+kernel=$cache/linux-$(cat "$here/kernel.config" "$here/kernel.patch" | sha256sum | cut -c1-16)
 
 say() { echo "kernel.sh: $*" >&2; }
 
@@ -52,6 +52,7 @@ build() {
 	say "unpacking $source in $work"
 	tar -C "$work" --strip-components=1 -xf "$source"
 	cd "$work"
+	patch -s -p1 <"$here/kernel.patch"
 	say "building $kernel; this takes some minutes"
 	make -s ARCH=um defconfig >&2
 	# shellcheck disable=SC2046 # a list of words

@@ -19,7 +19,10 @@ import (
 )
 
 //go:embed kernel.config
-var kernelConfig []byte
+var kernelConfig string
+
+//go:embed kernel.patch
+var kernelPatch string
 
 // Environment variables. Guest is set to 1 inside of a guest, so that a test there fails where it would skip itself elsewhere.
 const (
@@ -37,6 +40,12 @@ type Options struct {
 	Memory  string        // default 128M
 	Kernel  []string      // more words for the kernel's command line; the guest sees them in /proc/cmdline
 	Timeout time.Duration // default a minute
+
+	// For a Pi.
+	name, addr, netns string
+	disk              bool
+	shown             []string
+	file              *os.File // descriptor 3 of the kernel
 }
 
 // Result is how a guest ended.
@@ -59,7 +68,7 @@ func Kernel(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash := sha256.Sum256(kernelConfig)
+	hash := sha256.Sum256([]byte(kernelConfig + kernelPatch))
 	path := filepath.Join(cache, "rollcall-lab", "linux-"+hex.EncodeToString(hash[:])[:16])
 	_, err = os.Stat(path)
 	switch {
@@ -111,7 +120,7 @@ func commandLine(o Options, job, init string) []string {
 		"rootfstype=hostfs", "rootflags=/", "ro",
 		"mem=" + o.Memory,
 		"init=" + init,
-		"con=null", "con0=null,fd:1", "ssl=null",
+		"con=null", "con0=null,fd:1", "ssl=null", // the last word on a device counts
 		"uml_dir=" + job, "umid=guest",
 		"panic=-1", "quiet",
 		"job=" + job, // a word that the kernel does not know reaches init's environment

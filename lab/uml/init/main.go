@@ -66,12 +66,12 @@ func readSpec(dir string) (spec job.Spec, err error) {
 
 // work sets the devices up, runs the binary and returns its exit status.
 func work(dir string, spec job.Spec) (int, error) {
-	for _, path := range []string{filepath.Dir(spec.Binary), spec.Dir} {
+	for _, path := range append([]string{filepath.Dir(spec.Binary), spec.Dir}, spec.Shown...) {
 		if err := mountHost(path, unix.MS_RDONLY); err != nil {
 			return 0, err
 		}
 	}
-	if err := errors.Join(makeBank(), makeADC(), loopbackUp()); err != nil {
+	if err := errors.Join(makeBank(), makeADC(), loopbackUp(), join(spec), mountDisk(spec)); err != nil {
 		return 0, err
 	}
 	// Written through, so that the host has it even if it must kill the guest.
@@ -91,7 +91,7 @@ func work(dir string, spec job.Spec) (int, error) {
 // mountAll mounts the kernel's file systems and what the guest may write to. /dev is there: the kernel mounts devtmpfs itself.
 func mountAll() error {
 	for _, m := range []struct{ kind, path string }{
-		{"proc", "/proc"}, {"sysfs", "/sys"}, {"configfs", "/sys/kernel/config"},
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"configfs", "/sys/kernel/config"}, {"tracefs", "/sys/kernel/tracing"},
 		{"tmpfs", "/run"}, {"tmpfs", "/tmp"}, {"tmpfs", "/dev/shm"},
 	} {
 		if m.path == "/dev/shm" {
@@ -116,6 +116,39 @@ func mountHost(path string, flags uintptr) error {
 	}
 	if err := unix.Mount("none", path, "hostfs", flags, path); err != nil {
 		return fmt.Errorf("mount %s: %w", path, err)
+	}
+	return nil
+}
+
+// mountDisk mounts the guest's own disk, as a Raspberry Pi's card is mounted; the journal of one that lost its power is replayed.
+func mountDisk(spec job.Spec) error {
+	if !spec.Disk {
+		return nil
+	}
+	if err := os.MkdirAll(job.DiskDir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("/dev/ubda", job.DiskDir, "ext4", unix.MS_NOATIME, ""); err != nil {
+		return fmt.Errorf("mount the disk: %w", err)
+	}
+	return nil
+}
+
+// join gives the guest its name and its place in the network.
+func join(spec job.Spec) error {
+	if spec.Name != "" {
+		if err := unix.Sethostname([]byte(spec.Name)); err != nil {
+			return fmt.Errorf("set the name: %w", err)
+		}
+	}
+	if spec.Addr == "" {
+		return nil
+	}
+	for _, args := range [][]string{{"addr", "add", spec.Addr, "brd", "+", "dev", "vec0"}, {"link", "set", "vec0", "up"}} {
+		cmd := exec.Command("ip", args...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+		}
 	}
 	return nil
 }
