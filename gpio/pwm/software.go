@@ -24,7 +24,9 @@ type software struct {
 	wake   chan struct{} // 1 deep: on has changed, or it is the end
 	done   chan struct{} // closed when the goroutine has ended
 	end    error         // of the last edge; to be read once done is closed
-	value  int           // that the line was given, or unknown; the goroutine's
+	// The goroutine's:
+	value int       // that the line was given, or unknown
+	since time.Time // when it got another one
 
 	mu     sync.Mutex
 	on     time.Duration // of a period, from the next on
@@ -54,6 +56,9 @@ func newSoftware(l gpio.Line, o Options, clock func() clock) (Channel, error) {
 	}
 	if err := s.drive(s.on > 0); err != nil {
 		return nil, fmt.Errorf("software pwm: %w", err)
+	}
+	if s.on == 0 {
+		s.since = time.Time{} // the line has been inactive before
 	}
 	s.clock = clock()
 	go s.run()
@@ -136,8 +141,18 @@ func (s *software) run() {
 			s.fail(err)
 		}
 		<-s.wake
-		start = time.Now()
+		start = s.boundary()
 	}
+}
+
+// boundary returns when the period begins that ends a steady duty: now, but no level lasts for less than a period.
+func (s *software) boundary() time.Time {
+	now := time.Now()
+	if end := s.since.Add(s.period); now.Before(end) {
+		s.clock.until(end)
+		return end
+	}
+	return now
 }
 
 // cycle makes the period that begins at start, or as soon as possible, and returns when the next begins.
@@ -180,7 +195,7 @@ func (s *software) drive(active bool) error {
 	if err := s.line.SetValue(value); err != nil {
 		return err
 	}
-	s.value = value
+	s.value, s.since = value, time.Now()
 	return nil
 }
 
