@@ -45,7 +45,7 @@ func TestCacheRoundTrip(t *testing.T) {
 	c := a.openCache()
 	c.learn(sweepOf(heardFrom(hostNamed("pi1", 0xaa, "tcp://10.0.0.1:1883"), "10.0.0.1:37030"),
 		heardFrom(hostNamed("pi2", 0xbb), "10.0.0.2:37030")), "home")
-	c.describe("aa01020304050607", "pi1", []reports.Service{gpio()})
+	c.describe("aa01020304050607", "pi1", []reports.Service{gpioService()})
 	a.save(c)
 	info, err := os.Stat(a.cache)
 	if err != nil {

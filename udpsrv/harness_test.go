@@ -123,8 +123,8 @@ func hostNamed(name string, id byte, brokers ...string) discover.Host {
 	}}
 }
 
-// gpio is the description of the fake service.
-func gpio() reports.Service {
+// gpioService is the description of the fake service.
+func gpioService() reports.Service {
 	return reports.Service{Name: "gpio", Function: "gpio", Points: []reports.Point{
 		{Path: "output/pump", Type: reports.Bool, Access: reports.Get | reports.Set, Args: []string{"for"}},
 		{Path: "output/level", Type: reports.Float, Access: reports.Get | reports.Set, Unit: "%", Min: reports.Ptr(-10), Max: reports.Ptr(100)},
@@ -153,7 +153,7 @@ func serve(t *testing.T, url string, answer func(reports.Command) reports.Result
 	if err := s.Subscribe(ctx, 1, s.receive, s.topics.Filters()...); err != nil {
 		t.Fatal(err)
 	}
-	description, err := json.Marshal(gpio())
+	description, err := json.Marshal(gpioService())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,10 +49,13 @@ func readings(data json.RawMessage) (list []reading, single bool) {
 	return []reading{{Value: data}}, true
 }
 
-// printReadings prints the bare value of one point, or a table of several. path is what was asked for.
+// printReadings prints the bare value of one point, that of a chip as a table; or a table of several. path is what was asked for.
 func printReadings(w io.Writer, path string, data json.RawMessage, now time.Time) error {
 	list, single := readings(data)
 	if single || len(list) == 1 && list[0].Path == path {
+		if c, ok := parseChip(list[0].Value); ok && path == pathChip {
+			return c.print(w)
+		}
 		_, err := fmt.Fprintln(w, bare(list[0].Value))
 		return err
 	}
@@ -60,7 +63,11 @@ func printReadings(w io.Writer, path string, data json.RawMessage, now time.Time
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "PATH\tVALUE\tUNIT\tAGE")
 	for _, r := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(r.Path), cmp.Or(bare(r.Value), "-"), cmp.Or(clean(r.Unit), "-"), r.age(now))
+		value := bare(r.Value)
+		if c, ok := parseChip(r.Value); ok && r.Path == pathChip {
+			value = c.String() // all of it would be a row as long as a page
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(r.Path), cmp.Or(value, "-"), cmp.Or(clean(r.Unit), "-"), r.age(now))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -43,7 +43,7 @@ func (d *device) answer(c reports.Command) reports.Result {
 		r.Error = "output/map: it broke\x1b"
 		return r
 	case c.Verb == "set" && c.Path == "output/level":
-		v, err := gpio().Points[1].ParseValue(c.Value)
+		v, err := gpioService().Points[1].ParseValue(c.Value)
 		if err != nil {
 			return reports.Failed(c, err)
 		}

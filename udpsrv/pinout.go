@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+
+	"rollcall/gpio"
+)
+
+// pathChip is the point of a gpio service that says what its chip and the lines of it are.
+const pathChip = "chip"
+
+// chipValue is the value of that point.
+type chipValue struct {
+	Name  string     `json:"name"`
+	Label string     `json:"label"`
+	Lines []chipLine `json:"lines"`
+}
+
+// chipLine is a line of the chip.
+type chipLine struct {
+	Offset    int             `json:"offset"`
+	Name      string          `json:"name"`
+	Pin       json.RawMessage `json:"pin"` // position on the header: 22 or "pin22"; see position
+	Direction string          `json:"direction"`
+	Consumer  string          `json:"consumer"`
+	Used      bool            `json:"used"`
+	Ours      bool            `json:"ours"`
+	Path      string          `json:"path"` // the point of the service that it is
+	Pull      string          `json:"pull"`
+}
+
+// parseChip returns the value as a chip, if it is one.
+func parseChip(value json.RawMessage) (chipValue, bool) {
+	var c chipValue
+	err := json.Unmarshal(value, &c)
+	return c, err == nil && c.Lines != nil && c.Name+c.Label != ""
+}
+
+// String says which chip it is, and how much of it is in use.
+func (c chipValue) String() string {
+	name := brief(cmp.Or(c.Name, c.Label))
+	if c.Label != "" && c.Label != c.Name && c.Name != "" {
+		name += " (" + brief(c.Label) + ")"
+	}
+	used, ours := 0, 0
+	for _, l := range c.Lines {
+		if l.Used || l.Ours {
+			used++
+		}
+		if l.Ours {
+			ours++
+		}
+	}
+	return fmt.Sprintf("%s: %s, %d in use, %d of them by this service", name, plural(len(c.Lines), "line"), used, ours)
+}
+
+// print prints the chip as pinout does if it is that of a Raspberry Pi's header, and any other as a list.
+func (c chipValue) print(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n\n", c)
+	var err error
+	if at, ok := c.onHeader(); ok {
+		printHeader(&b, at)
+		err = c.printBeside(&b)
+	} else {
+		err = printLines(&b, c.Lines)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+// printBeside prints what the chip has beside the header's lines, as far as it is in use.
+func (c chipValue) printBeside(w io.Writer) error {
+	var used []chipLine
+	free := 0
+	for _, l := range c.Lines {
+		switch {
+		case l.position() > 0:
+		case l.Used || l.Ours:
+			used = append(used, l)
+		default:
+			free++
+		}
+	}
+	if free > 0 {
+		fmt.Fprintf(w, "\n%s not on the header and free\n", plural(free, "line"))
+	}
+	if len(used) == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\n%s not on the header and in use:\n\n", plural(len(used), "line"))
+	return printLines(w, used)
+}
+
+// position returns the line's position on the header, or 0.
+func (l chipLine) position() int {
+	digits := strings.TrimPrefix(strings.Trim(string(l.Pin), `"`), "pin")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 1 || n > gpio.HeaderPins {
+		return 0
+	}
+	return n
+}
+
+// onHeader returns the lines by their position, and whether all lines of the header are there.
+func (c chipValue) onHeader() (at [gpio.HeaderPins + 1]*chipLine, all bool) {
+	for i, l := range c.Lines {
+		if n := l.position(); n > 0 && at[n] == nil {
+			at[n] = &c.Lines[i]
+		}
+	}
+	for n := 1; n <= gpio.HeaderPins; n++ {
+		if bcm, _ := gpio.HeaderAt(n); bcm >= 0 && at[n] == nil {
+			return at, false
+		}
+	}
+	return at, true
+}
+
+// printHeader prints the header as it lies on the board: odd positions at the left, even ones at the right, each side from its
+// edge to the pin.
+func printHeader(w io.Writer, at [gpio.HeaderPins + 1]*chipLine) {
+	rows := [][6]string{{"IN USE BY", "DIRECTION", "LINE", "LINE", "DIRECTION", "IN USE BY"}}
+	for n := 1; n < gpio.HeaderPins; n += 2 {
+		left, right := headerCells(n, at[n]), headerCells(n+1, at[n+1])
+		rows = append(rows, [6]string{left[2], left[1], left[0], right[0], right[1], right[2]})
+	}
+	var widths [6]int
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for i, row := range rows {
+		pins := "PIN PIN"
+		if i > 0 {
+			pins = fmt.Sprintf("%3d %-3d", 2*i-1, 2*i)
+		}
+		line := fmt.Sprintf("%-*s  %-*s  %*s  %s  %-*s  %-*s  %s", widths[0], row[0], widths[1], row[1], widths[2], row[2], pins,
+			widths[3], row[3], widths[4], row[4], row[5])
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+	}
+}
+
+// headerCells returns what a position of the header is, its direction, and who uses it.
+func headerCells(n int, l *chipLine) [3]string {
+	bcm, power := gpio.HeaderAt(n)
+	if power != "" || l == nil {
+		return [3]string{power, "", ""}
+	}
+	name := "GPIO" + strconv.Itoa(bcm)
+	if l.Name != "" && !strings.EqualFold(l.Name, name) {
+		name += " " + brief(l.Name)
+	}
+	return [3]string{name, l.wiring(), l.user()}
+}
+
+// printLines prints lines as a list.
+func printLines(w io.Writer, lines []chipLine) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "LINE\tNAME\tPIN\tDIRECTION\tIN USE BY")
+	for _, l := range lines {
+		pin := ""
+		if n := l.position(); n > 0 {
+			pin = strconv.Itoa(n)
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", l.Offset, cmp.Or(brief(l.Name), "-"), cmp.Or(pin, "-"), cmp.Or(l.wiring(), "-"), cmp.Or(l.user(), "-"))
+	}
+	return t.Flush()
+}
+
+// wiring returns the direction of the line, and its pull where one was asked for.
+func (l chipLine) wiring() string {
+	if l.Pull == "" {
+		return brief(l.Direction)
+	}
+	return strings.TrimSpace(brief(l.Direction) + " pull " + brief(l.Pull))
+}
+
+// user returns the point that the line is, or who else holds it; "" if it is free.
+func (l chipLine) user() string {
+	switch {
+	case l.Path != "":
+		return brief(l.Path)
+	case l.Consumer != "":
+		return brief(l.Consumer)
+	case l.Ours:
+		return "this service"
+	case l.Used:
+		return "the kernel"
+	}
+	return ""
+}
+
+// brief returns s safe on a terminal and no longer than any honest name.
+func brief(s string) string {
+	const most = 64
+	if utf8.RuneCountInString(s) > most {
+		s = string([]rune(s)[:most-1]) + "…"
+	}
+	return clean(s)
+}
