@@ -70,4 +70,3 @@ func (h *PiHost) CutAndBoot() {
 	h.Boot()
 	h.StartHost()
 }
-

@@ -112,7 +112,7 @@ func (p *Pi) Boot() {
 	p.t.Cleanup(p.link.close)
 	select {
 	case <-p.link.hello:
-	case <-p.link.done:
+	case <-p.guest.done:
 		p.t.Fatalf("the Pi did not boot: %s", p.said())
 	case <-time.After(patience):
 		p.t.Fatalf("the Pi has not booted within %s: %s", patience, p.said())
@@ -216,7 +216,7 @@ func (p *Pi) Watch(line int) <-chan Change {
 	return c
 }
 
-// WriteFile writes a file on the Pi; ReadFile returns one.
+// WriteFile writes a file on the Pi. On the disk it outlives a power cut.
 func (p *Pi) WriteFile(path string, data []byte) {
 	p.t.Helper()
 	p.ask(job.Order{Do: job.Write, Path: path, Data: data})

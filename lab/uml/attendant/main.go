@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -125,7 +126,7 @@ func (a *attendant) obey(o job.Order) (w job.Word, err error) {
 	case job.Watch:
 		err = a.watch(o)
 	case job.Write:
-		err = os.WriteFile(o.Path, o.Data, 0o644)
+		err = write(o.Path, o.Data)
 	case job.Read:
 		w.Data, err = os.ReadFile(o.Path)
 	case job.Off:
@@ -133,6 +134,21 @@ func (a *attendant) obey(o job.Order) (w job.Word, err error) {
 		err = fmt.Errorf("unknown order %q", o.Do)
 	}
 	return w, err
+}
+
+// write writes a file and brings it to the disk, its name too.
+func write(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	dir, derr := os.Open(filepath.Dir(path))
+	if derr != nil {
+		return errors.Join(err, derr)
+	}
+	return errors.Join(err, dir.Sync(), dir.Close())
 }
 
 // watch tells the host of each change of a line that an output drives. It ends with the guest.

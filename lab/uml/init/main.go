@@ -27,7 +27,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "init: not the first process of a guest")
 		os.Exit(2)
 	}
-	if err := run(os.Getenv("job")); err != nil {
+	err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	if err == nil {
+		err = run(os.Getenv("job"))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "init:", err)
 	}
 	unix.Sync()
