@@ -71,6 +71,7 @@ func TestEdges(t *testing.T) {
 		"without a debounce": {Options{}, false, []step{
 			{at: 1 * ms, call: "rise", want: on, next: -1}, {at: 2 * ms, call: "tick", want: same, next: -1},
 			{at: 3 * ms, call: "fall", want: off, next: -1}, {at: 3 * ms, call: "rise", want: on, next: -1}}},
+		// PEERS.md §2.6, defect 5: the last edge of a bounce was lost, and the state stuck.
 		"bounce ends on the true level": {Options{Settle: 5 * ms}, false, []step{
 			{at: 1 * ms, call: "rise", next: 6 * ms}, {at: 2 * ms, call: "fall", next: -1}, {at: 3 * ms, call: "rise", next: 8 * ms},
 			{at: 7 * ms, call: "tick", next: 8 * ms}, {at: 8 * ms, call: "tick", want: on, next: -1},
@@ -103,6 +104,7 @@ func TestEdges(t *testing.T) {
 		"a scan": {Options{Count: true}, false, []step{
 			{at: 1 * ms, call: "read off", next: -1}, {at: 2 * ms, call: "read on", want: counted, next: -1},
 			{at: 3 * ms, call: "read on", want: same, next: -1}, {at: 4 * ms, call: "read off", want: off, next: -1}}},
+		// PEERS.md §2.6, defect 4: what was polled was not debounced.
 		"a scan with a debounce": {Options{Settle: 5 * ms, Count: true}, false, []step{
 			{at: 1 * ms, call: "read on", next: 6 * ms}, {at: 2 * ms, call: "read off", next: -1}, {at: 3 * ms, call: "read on", next: 8 * ms},
 			{at: 5 * ms, call: "read on", next: 8 * ms}, {at: 9 * ms, call: "read on", want: counted, next: -1}}},
@@ -116,6 +118,11 @@ func TestEdges(t *testing.T) {
 			{at: 3 * ms, call: "fall", late: 3 * ms, want: Outcome{Changed: true, Reread: true}, next: -1},
 			{at: 6 * ms, call: "read on", want: on, next: -1},
 			{at: 4 * ms, call: "rise", late: 3 * ms, want: same, next: -1}}},
+		"edges that only reads saw are not waited for": {Options{}, false, []step{
+			{at: 1 * ms, call: "rise", want: on, next: -1}, {at: 2 * ms, call: "fall", want: off, next: -1},
+			{at: 3 * ms, call: "read on", want: on, next: -1}, {at: 4 * ms, call: "read off", want: off, next: -1},
+			{at: 5 * ms, call: "rise", want: on, next: -1}, {at: 7 * ms, call: "read on", want: same, next: -1},
+			{at: 6 * ms, call: "fall", late: 2 * ms, want: Outcome{Changed: true, Reread: true}, next: -1}}},
 		"a clock that goes back": {Options{Settle: 5 * ms}, false, []step{
 			{at: 10 * ms, call: "rise", next: 15 * ms}, {at: 5 * ms, call: "fall", next: -1}, {at: 4 * ms, call: "rise", next: 15 * ms},
 			{at: 3 * ms, call: "tick", next: 15 * ms}, {at: 15 * ms, call: "tick", want: on, next: -1}}},
