@@ -60,7 +60,7 @@ func newOut(s Spec, now time.Time) *out {
 		own := *f
 		s.Rules.Failsafe = &own
 	}
-	o := &out{Spec: s, on: s.On, plan: plan{on: s.On}, commanded: now}
+	o := &out{Spec: s, on: s.On, ran: s.On, plan: plan{on: s.On}, commanded: now}
 	if !s.On {
 		o.offAt = now
 		return o

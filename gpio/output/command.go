@@ -107,7 +107,10 @@ func (b *Bank) stuckOn(o *out) {
 	if o.plan.on {
 		o.off(o.plan.lineWhy())
 	}
-	o.on, o.recall, o.retryAt = true, false, b.now.Add(Retry)
+	if o.plan.why == "" {
+		o.plan.why = WhyFailed
+	}
+	o.on, o.ran, o.recall, o.retryAt = true, true, false, b.now.Add(Retry)
 	if o.onSince.IsZero() {
 		o.onSince = b.now
 	}

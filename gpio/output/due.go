@@ -23,7 +23,7 @@ func (b *Bank) Due(now time.Time) []Change {
 		if at, ok := o.ready(b.now); !ok || at.After(b.now) {
 			continue
 		}
-		o.on, o.onSince = true, b.now
+		o.on, o.ran, o.onSince = true, true, b.now
 		if !o.plan.blinks() || o.plan.started.IsZero() {
 			o.wentOn(b.now)
 		}

@@ -43,6 +43,7 @@ type out struct {
 	on      bool      // told last, or held to be
 	onSince time.Time // of the last ON; kept over an OFF that failed
 	offAt   time.Time // of the last OFF, or the start
+	ran     bool      // has been on, in the bank before too
 	recall  bool      // an ON that was told must be taken back: on is false, but the line may not be
 	retryAt time.Time // not to be told anything before
 

@@ -13,7 +13,7 @@ const (
 	WhyInterlock = "interlock" // another one of its group was to go on, or could not be switched off
 	WhyFailsafe  = "failsafe"  // who controls it was gone, or did not renew the command, for too long
 	WhyBlink     = "blink"     // a pattern's lit phase or pause began
-	WhyFailed    = "failed"    // its line could not be switched on; in State only
+	WhyFailed    = "failed"    // its line could not be switched on, or was on though nothing ever told it to be
 )
 
 // Retry is how long Due waits before it asks again for what the line refused and safety needs: an OFF, or the ON of a failsafe.

@@ -289,6 +289,11 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// nothing only has Due called.
+func nothing(at time.Duration) step {
+	return step{at, func(*output.Bank, time.Time) error { return nil }}
+}
+
 // TestLate calls Due long after Next.
 func TestLate(t *testing.T) {
 	t.Parallel()
@@ -306,6 +311,8 @@ func TestLate(t *testing.T) {
 			"0s +a command"},
 		{"blinking skips to where it is", output.Rules{}, []step{blink(0, "a", "alert"), off(16700*ms, "a")}, time.Hour,
 			"0s +a blink, 16.7s -a command"},
+		{"blinking keeps its beat", output.Rules{}, []step{blink(0, "a", "alert"), nothing(700 * ms), nothing(1700 * ms), nothing(2100 * ms),
+			nothing(2200 * ms), off(2300*ms, "a")}, time.Hour, "0s +a blink, 700ms -a blink, 1.7s +a blink, 2.2s -a blink"},
 		{"the longest time holds against a command", output.Rules{MaxOn: sec}, []step{on(0, "a"), on(2*sec, "a")}, time.Hour,
 			"0s +a command, 2s -a max_on"},
 		{"failsafe before the link came back", output.Rules{Failsafe: &output.Failsafe{After: sec, Action: output.FailsafeOff}},
@@ -354,5 +361,23 @@ func TestTimeBackwards(t *testing.T) {
 	}
 	if got, want := b.Next(), after(15*sec); got != want {
 		t.Errorf("Next = %s, want %s", since(got), since(want))
+	}
+}
+
+// TestNextIsNotPast asks for Next after a command that came too late to be more than cut short.
+func TestNextIsNotPast(t *testing.T) {
+	t.Parallel()
+	b, err := output.New([]output.Spec{{Name: "a", On: true, Rules: output.Rules{MaxOn: sec}}}, nil, epoch())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := on(0, "a").do(b, after(5*sec)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.Next(), after(5*sec); got != want {
+		t.Errorf("Next = %s, want %s", since(got), since(want))
+	}
+	if got, want := b.Due(after(5*sec)), (output.Change{Name: "a", Why: "max_on"}); len(got) != 1 || got[0] != want {
+		t.Errorf("Due = %v, want %v", got, want)
 	}
 }

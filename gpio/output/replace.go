@@ -28,8 +28,11 @@ func (b *Bank) Replace(specs []Spec, groups []Group, keep map[string]bool, now t
 		case old == nil:
 		case keep[o.Name]:
 			o.inherit(old, n.now)
-		case o.on && old.on:
-			o.onSince = old.onSince
+		default:
+			o.ran = o.ran || old.ran
+			if o.on && old.on {
+				o.onSince = old.onSince
+			}
 		}
 	}
 	for _, o := range n.outs {
@@ -73,7 +76,7 @@ func (b *Bank) mayStart(o *out, now time.Time) error {
 			was = "is on"
 		case m.plan.on:
 			was = "is to go on"
-		case old == nil || old.onSince.IsZero():
+		case old == nil || !old.ran:
 		case old.on || old.recall:
 			was = "was on until now"
 		case now.Sub(old.offAt) < m.dead:
