@@ -16,8 +16,8 @@ const edgeSize = 48
 // native is the byte order of the kernel.
 var native = binary.NativeEndian
 
-// goneWithin is how often a line whose edges are awaited is looked at for its chip being gone, which kernels before 6.6 do not
-// wake a reader for.
+// goneWithin is how often a line whose edges are awaited is looked at for its chip being gone: Linux 6.1 wakes no reader for that
+// (TestKernelUnplugged).
 const goneWithin = 3 * time.Second
 
 // wireV2 is a line by the second version of the interface, with or without events.

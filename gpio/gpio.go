@@ -106,7 +106,8 @@ type LineOptions struct {
 	// Events is called for both edges of an input, in order, from one goroutine at a time; it must not block.
 	Events func(Event)
 	// Gone is called once when no more events can come because the chip was unplugged, from where Events is called and under
-	// the same rules. Kernels before 6.6 do not say so at once, but within some seconds.
+	// the same rules. Not every kernel wakes a program for that (6.1 does not), so it may take some seconds. Before Linux
+	// 5.10 it is not called at all.
 	Gone func()
 }
 

@@ -125,9 +125,9 @@ func FuzzFind(f *testing.F) {
 	for _, pin := range []string{"", "25", "-1", "GPIO25", "pin22", "J8p1", "pin", "gpio", "GPIO_GCLK", "99999999999999999999", "é", "\xff", "pin\x00"} {
 		f.Add(pin)
 	}
-	chips := []gpio.ChipInfo{numbered("pinctrl-bcm2835", 28), mainline(), named("x", "", "A", "a", "A"), {}}
 	f.Fuzz(func(t *testing.T, pin string) {
-		for _, c := range chips {
+		for _, c := range []gpio.ChipInfo{numbered("pinctrl-bcm2835", 28), mainline(), named("x", "", "A", "a", "A"), {},
+			named("pinctrl-rp1", "GPIO1", pin), named(pin, pin, "", strings.ToUpper(pin), "GPIO3", "gpio3")} {
 			offset, err := c.Find(pin)
 			if err != nil {
 				if err.Error() == "" || offset != 0 {
@@ -140,6 +140,11 @@ func FuzzFind(f *testing.F) {
 			}
 			if again, err := c.Find(strconv.Itoa(offset)); err != nil || again != offset {
 				t.Errorf("Find(%d) = %d, %v", offset, again, err)
+			}
+			if n := c.HeaderPin(offset); n > 0 && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(pin)), "j8p") { // which could be a line's name here
+				if again, err := c.Find(fmt.Sprintf("J8p%d", n)); err != nil || again != offset {
+					t.Errorf("%s: HeaderPin(%d) = %d, where Find finds %d, %v", c, offset, n, again, err)
+				}
 			}
 		}
 	})
