@@ -252,15 +252,24 @@ func inBubble(t *testing.T, points map[string]config.Filter, make func() (Agent,
 }
 
 func newBench(t *testing.T, points map[string]config.Filter, makeAgent func() (Agent, error)) *bench {
+	b := unstarted(t, points, makeAgent)
+	b.start()
+	return b
+}
+
+func unstarted(t *testing.T, points map[string]config.Filter, makeAgent func() (Agent, error)) *bench {
 	e := entry{name: "s", kind: "fake", factory: fakeFactory(makeAgent), options: &fakeOptions{}, points: points}
 	b := &bench{T: t, service: newService(e, "h", slog.New(slog.DiscardHandler)),
 		recorder: &recorder{retained: map[string]string{}}, done: make(chan struct{})}
 	b.out = b.recorder
 	b.schedule = newSchedule(func() float64 { return 1 })
-	ctx, cancel := context.WithCancel(t.Context())
-	b.cancel = cancel
-	go func() { defer close(b.done); b.loop(ctx) }()
 	return b
+}
+
+func (b *bench) start() {
+	ctx, cancel := context.WithCancel(b.Context())
+	b.cancel = cancel
+	go func() { defer close(b.done); b.loop(ctx) }() // stop waits for it
 }
 
 func (b *bench) stop() {

@@ -247,25 +247,26 @@ func (s *service) setup(a *asked) {
 
 // afterSetup reads and publishes every point, so that the states are there when the set-up is answered.
 func (s *service) afterSetup(a *asked) {
-	s.drain()
+	answer := func(error) {
+		s.drain()
+		a.done(nil)
+	}
 	paths, timeout := readable(s.described.Load().Points)
 	if _, ok := s.inst.agent.(Sampler); !ok || len(paths) == 0 {
-		a.done(nil)
+		answer(nil)
 		return
 	}
 	s.schedule.due(time.Now()) // this is what is due
 	inst, got := s.inst, sampled{}
 	s.begin("read after setup", timeout,
 		func(ctx context.Context) error { got = inst.sample(ctx, paths); return got.panicked },
-		func(error) {
+		func(err error) {
 			at := time.Now()
 			for _, path := range paths {
 				_, _ = s.sampledOne(path, got, at, true) // it notes the fault
 			}
-			s.drain()
-			a.done(nil)
-		},
-		func(error) { a.done(nil) }) // it is set up all the same
+			answer(err)
+		}, answer) // in time or not, it is set up
 }
 
 // badSetup gives an error of Setup its code, unless it has one or says more by itself.

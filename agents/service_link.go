@@ -107,7 +107,7 @@ func (l *links) check(topic string) error {
 	switch {
 	case at(0) == "udp":
 		return refuse("it belongs to discovery")
-	case at(0) == "get" || at(0) == "set":
+	case slices.Contains(reports.Verbs, at(0)):
 		return refuse("commands of this host are received there")
 	case at(0) != l.topics.Host:
 		return nil

@@ -188,7 +188,7 @@ func (s *service) drain() {
 	for range drained {
 		select {
 		case r, ok := <-s.events:
-			if !ok { // finish sees to it, which is what called us
+			if !ok { // finish, or setStuck's call when it comes back, sees to it
 				s.events, s.mute = nil, true
 				return
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -67,10 +68,14 @@ func TestStatesGoBeforeTheResult(t *testing.T) {
 		return out
 	}
 	inBubble(t, nil, same(a), func(b *bench) {
-		b.order()
-		b.do("control", "all")
-		if diff := cmp.Diff(b.order(), append(levels(0), "room/mode=boost", "result")); diff != "" {
-			t.Errorf("control (-got +want):\n%s", diff)
+		for range 30 { // of the last event and the outcome the loop takes either first
+			a.put("room/mode", "eco")
+			b.do("get/room/mode", "")
+			b.order()
+			b.do("control", "all")
+			if diff := cmp.Diff(b.order(), append(levels(0), "room/mode=boost", "result")); diff != "" {
+				t.Fatalf("control (-got +want):\n%s", diff)
+			}
 		}
 		a.put("room/mode", "eco")
 		b.do("get/room/mode", "")
@@ -94,6 +99,65 @@ func TestStatesGoBeforeTheResult(t *testing.T) {
 		}
 	})
 }
+
+// TestSetupReadsEachPointOnce, and publishes what the agent says by itself before the result.
+func TestSetupReadsEachPointOnce(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	samples := map[string]int{}
+	a.onSample = func(_ context.Context, path string) (reports.Reading, error) {
+		samples[path]++
+		if path == "room/mode" {
+			a.events <- reports.Reading{Path: "button", Value: true}
+		}
+		return a.read(path)
+	}
+	inBubble(t, nil, same(a), func(b *bench) {
+		for range 30 {
+			b.after(200 * time.Millisecond)
+			clear(samples)
+			b.order()
+			b.do("setup", "b: 1")
+			if want := map[string]int{"relay": 1, "level": 1, "room/temp": 1, "room/mode": 1}; !maps.Equal(samples, want) {
+				t.Fatalf("samples %v, want %v", samples, want)
+			}
+			if got := b.order(); got[len(got)-1] != "result" || !slices.Contains(got, "button=ON") {
+				t.Fatalf("order %q, want the result last", got)
+			}
+		}
+	})
+}
+
+// TestSetupOfAnAgentThatGivesEventsOnly publishes them before the result.
+func TestSetupOfAnAgentThatGivesEventsOnly(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	a.onSetup = func(context.Context, []byte) error {
+		a.events <- reports.Reading{Path: "level", Value: int64(4), Time: time.Now()}
+		a.events <- reports.Reading{Path: "button", Value: true}
+		return nil
+	}
+	inBubble(t, nil, func() (Agent, error) { return eventsOnly{onlyAgent{a}, a}, nil }, func(b *bench) {
+		for range 30 {
+			b.order()
+			b.do("setup", "b: 1")
+			got := b.order()
+			if len(got) == 0 || got[len(got)-1] != "result" || !slices.Contains(got, "level=4") || !slices.Contains(got, "button=ON") {
+				t.Fatalf("order %q, want the states and the event, and the result last", got)
+			}
+		}
+	})
+}
+
+// eventsOnly can be set up and gives events.
+type eventsOnly struct {
+	onlyAgent
+	a *fakeAgent
+}
+
+func (e eventsOnly) Events() <-chan reports.Reading              { return e.a.Events() }
+func (e eventsOnly) Setup(ctx context.Context, doc []byte) error { return e.a.Setup(ctx, doc) }
+func (e eventsOnly) CurrentSetup() ([]byte, error)               { return e.a.CurrentSetup() }
 
 // TestSetupWithAPointThatFails is answered as done, and the point's fault stands on the error topic.
 func TestSetupWithAPointThatFails(t *testing.T) {

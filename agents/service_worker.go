@@ -47,7 +47,6 @@ func (i *instance) retire() {
 
 // abandon leaves a worker whose agent does not return, and has it close the agent should it ever.
 func (i *instance) abandon() {
-	i.link.end()
 	i.jobs <- func() {
 		if i.agent != nil {
 			_ = guard(i.agent.Close) // nobody is left to be told

@@ -69,7 +69,7 @@ func (c *Client) Listen(filter string, handler func(Message), answer func(error)
 	return func() { c.leave(sub) }, nil
 }
 
-// request subscribes sub on the connection s, unless that was asked for when s was adopted.
+// request subscribes sub on the connection s.
 func (c *Client) request(s *session, sub *subscription) {
 	select {
 	case c.wire <- struct{}{}:
@@ -77,7 +77,7 @@ func (c *Client) request(s *session, sub *subscription) {
 		return // the next connection asks for all
 	}
 	defer func() { <-c.wire }()
-	if sub.on == s || !slices.Contains(*c.subs.Load(), sub) {
+	if !slices.Contains(*c.subs.Load(), sub) {
 		return
 	}
 	err := s.subscribe(context.Background(), c.wanted(sub.filters)) // bounded by ackTimeout
@@ -88,7 +88,6 @@ func (c *Client) request(s *session, sub *subscription) {
 		_ = s.conn.fail(fmt.Errorf("subscribe to %q: %w", sub.filters, err)) // a new connection asks again
 		return
 	}
-	sub.on = s
 	sub.told(err)
 }
 

@@ -67,3 +67,25 @@ func TestOutboxSaysWhatItLost(t *testing.T) {
 		}
 	}
 }
+
+// Offer's messages are taken between admit and detach only.
+func TestOutboxOffer(t *testing.T) {
+	t.Parallel()
+	o := outbox{kept: map[string]*item{}}
+	m := Message{Topic: "t", QoS: 1}
+	if o.offer(m) {
+		t.Error("offered without a connection")
+	}
+	for range 2 {
+		o.admit()
+		if !o.offer(m) || len(o.queue) != 1 || o.bytes != m.size() {
+			t.Errorf("%d messages of %d bytes", len(o.queue), o.bytes)
+		}
+		o.send(m)
+		o.detach("", false)
+		if o.offer(m) || len(o.queue) != 1 || o.queue[0].brief || o.bytes != m.size() {
+			t.Errorf("after detach: %d messages of %d bytes", len(o.queue), o.bytes)
+		}
+		o.queue, o.bytes = nil, 0
+	}
+}

@@ -25,7 +25,7 @@ type subscription struct {
 	handler func(Message)
 	direct  bool // called by receive, not after the inbox
 	answer  func(error)
-	on      *session // that it was asked for on; who holds wire may touch it
+	on      *session // the last one that it was there before; who holds wire may touch it
 }
 
 func (s *subscription) wants(topic string) bool {
