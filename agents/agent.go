@@ -73,6 +73,13 @@ type Setupper interface {
 	CurrentSetup() ([]byte, error)
 }
 
+// Renewer is an agent of which a set or a control, not only a setup, can make another one.
+type Renewer interface {
+	// Renewed reports whether Describe says something else than when it was last asked, other than by Setup. The runner asks
+	// after each set and control.
+	Renewed() bool
+}
+
 // Options are the options of one kind of agent: a pointer to its own struct with yaml and doc tags, decoded strictly by
 // config over the defaults.
 type Options interface {

@@ -178,7 +178,7 @@ func TestGPIOOverMQTT(t *testing.T) {
 		{"set/output/pump", "toggle", true, 0, ""},
 		{"set/output/pump", `{"value":true,"id":7}`, true, 1, ""},
 		{"control", `{"verb":"toggle","path":"output/pump"}`, true, 0, ""},
-		{"control", `{"verb":"blink","path":"output/pump"}`, false, 0, reports.CodeUnsupported},
+		{"control", `{"verb":"dance","path":"output/pump"}`, false, 0, reports.CodeUnsupported},
 		{"set/output/pump", "maybe", false, 0, reports.CodeWrongType},
 		{"set/input/door", "ON", false, 0, reports.CodeReadOnly},
 		{"set/output/none", "ON", false, 0, reports.CodeUnknown},

@@ -16,28 +16,55 @@ import (
 	"rollcall/reports"
 )
 
-// gpioFaults is a chip whose k-th request fails, counted from 1; 0: none does.
+// gpioFaults is a chip whose k-th request or reconfiguration fails, counted from 1; 0: none does.
 type gpioFaults struct {
 	gpio.Chip
 	mu       sync.Mutex
 	k        int
 	requests int
 	after    func(offset int) // called after each request that succeeds
+	old      bool             // it can't change a line in place
 }
 
 func (f *gpioFaults) Request(offset int, o gpio.LineOptions) (gpio.Line, error) {
-	f.mu.Lock()
-	f.requests++
-	fail := f.requests == f.k
-	f.mu.Unlock()
-	if fail {
-		return nil, &gpio.RequestError{Chip: "faulty", Line: gpio.LineInfo{Offset: offset}, Err: syscall.EIO}
+	if err := f.fails(offset); err != nil {
+		return nil, err
 	}
 	line, err := f.Chip.Request(offset, o)
-	if err == nil && f.after != nil {
+	if err != nil {
+		return nil, err
+	}
+	if f.after != nil {
 		f.after(offset)
 	}
-	return line, err
+	return &gpioFaultyLine{line, f, offset}, nil
+}
+
+func (f *gpioFaults) fails(offset int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests++
+	if f.requests == f.k {
+		return &gpio.RequestError{Chip: "faulty", Line: gpio.LineInfo{Offset: offset}, Err: syscall.EIO}
+	}
+	return nil
+}
+
+// gpioFaultyLine is a line of such a chip.
+type gpioFaultyLine struct {
+	gpio.Line
+	faults *gpioFaults
+	offset int
+}
+
+func (l *gpioFaultyLine) Reconfigure(o gpio.LineOptions) error {
+	if l.faults.old {
+		return &gpio.RequestError{Op: "reconfigure", Chip: "faulty", Line: gpio.LineInfo{Offset: l.offset}, Missing: gpio.FeatureReconfigure, Err: syscall.EOPNOTSUPP}
+	}
+	if err := l.faults.fails(l.offset); err != nil {
+		return err
+	}
+	return l.Line.Reconfigure(o)
 }
 
 // arm lets the k-th request from now on fail.
@@ -122,10 +149,15 @@ func TestGPIOKeepOpenDrain(t *testing.T) {
 // A set-up that fails at any line, or can't be saved, leaves all as it was; and what it does not touch has not even flickered.
 func TestGPIOSetupRollsBack(t *testing.T) {
 	t.Parallel()
+	t.Run("in place", func(t *testing.T) { t.Parallel(); testGPIOSetupRollsBack(t, false) })
+	t.Run("by an old kernel", func(t *testing.T) { t.Parallel(); testGPIOSetupRollsBack(t, true) })
+}
+
+func testGPIOSetupRollsBack(t *testing.T, old bool) {
 	for k := 1; ; k++ {
 		b := newGPIOBench(t)
 		var faults *gpioFaults
-		b.fail = func(c gpio.Chip) gpio.Chip { faults = &gpioFaults{Chip: c}; return faults }
+		b.fail = func(c gpio.Chip) gpio.Chip { faults = &gpioFaults{Chip: c, old: old}; return faults }
 		b.chip().Drive(9, 1)
 		a := b.open(gpioBefore)
 		gpioSet(t, a, "output/turned", false)
@@ -171,7 +203,7 @@ func TestGPIOSetupRollsBack(t *testing.T) {
 				t.Errorf("request %d: line %d flickered: %v", k, line, b.chip().History(line))
 			}
 		}
-		if _, err := os.Stat(a.file()); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(a.file(gpioSetupFile)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("request %d: something was saved: %v", k, err)
 		}
 		b.chip().Drive(6, 0) // edges still come, those of a line that was taken and given back too

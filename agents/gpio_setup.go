@@ -3,32 +3,14 @@ package agents
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"rollcall/config"
-	"rollcall/gpio"
 	"rollcall/reports"
 )
-
-// gpioHeaderChips are the labels of the chips of a Raspberry Pi's header: Pi 5, Pi 4, all earlier ones and the Zeros.
-var gpioHeaderChips = [...]string{"pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"}
-
-// file returns where the set-up is saved, or "".
-func (a *gpioAgent) file() string {
-	if a.deps.StateDir == "" {
-		return ""
-	}
-	return filepath.Join(a.deps.StateDir, a.deps.Service+".setup.yaml")
-}
 
 // gpioCure ends every error of the start, with the name of the service.
 const gpioCure = "nothing is set up until a good one is sent (udpsrv setup HOST/%s -f FILE)"
@@ -42,8 +24,10 @@ const gpioCure = "nothing is set up until a good one is sent (udpsrv setup HOST/
 // file stays as it is until then. The runner tries again as well, for whoever puts the file or the hardware right.
 func (a *gpioAgent) start(o gpioOptions) error {
 	a.present.options.Chip = o.Chip // for a set-up that names none
-	doc, err := a.saved()
+	a.loadKept()
+	doc, err := gpioReadSetup(a.file(gpioSetupFile))
 	if err != nil {
+		err = fmt.Errorf("read saved set-up: %w; "+gpioCure, err, a.deps.Service)
 		a.unmet = func() ([]byte, error) { return nil, err }
 		return err
 	}
@@ -55,45 +39,34 @@ func (a *gpioAgent) start(o gpioOptions) error {
 		a.log.Info("set-up of the configuration is in force", "lines", len(a.present.lines))
 		return nil
 	}
-	a.unmet = func() ([]byte, error) { return gpioReadable(a.file(), doc) }
+	file := a.file(gpioSetupFile)
+	a.unmet = func() ([]byte, error) { return gpioReadable(file, doc) }
 	if err := a.restore(doc); err != nil {
-		if !strings.Contains(err.Error(), a.file()) {
-			err = fmt.Errorf("%s: %w", a.file(), err)
+		if !strings.Contains(err.Error(), file) {
+			err = fmt.Errorf("%s: %w", file, err)
 		}
 		return fmt.Errorf("saved set-up: %w; "+gpioCure+", or the file is put right, or removed for the set-up of the configuration", err, a.deps.Service)
 	}
-	a.log.Info("saved set-up is in force", "file", a.file(), "lines", len(a.present.lines))
+	a.log.Info("saved set-up is in force", "file", file, "lines", len(a.present.lines))
 	return nil
 }
 
-// saved reads the saved set-up; nil means that there is none.
-func (a *gpioAgent) saved() ([]byte, error) {
-	if a.file() == "" {
+// gpioReadSetup reads a file that there may be.
+func gpioReadSetup(file string) ([]byte, error) {
+	if file == "" {
 		return nil, nil
 	}
-	f, err := os.Open(a.file())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	doc := []byte{}
-	if err == nil {
-		defer func() { _ = f.Close() }() // it was only read
-		doc, err = io.ReadAll(io.LimitReader(f, config.MaxBytes+1))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read saved set-up: %w; "+gpioCure, err, a.deps.Service)
-	}
-	return doc, nil
+	return gpioRead(file)
 }
 
 // restore brings a saved set-up into force.
 func (a *gpioAgent) restore(doc []byte) error {
-	node, err := config.ParseNode(a.file(), doc)
+	node, err := config.ParseNode(a.file(gpioSetupFile), doc)
 	if err != nil {
 		return err
 	}
 	if node.IsZero() {
-		return fmt.Errorf("%s is empty", a.file())
+		return fmt.Errorf("%s is empty", a.file(gpioSetupFile))
 	}
 	var kept gpioOptions
 	if err := node.Decode(&kept); err != nil {
@@ -130,46 +103,33 @@ func gpioLocate(node config.Node, err error) error {
 	return err
 }
 
-// Setup brings a set-up document into force and saves it, or changes nothing. A line whose wiring stays the same is not
-// touched and keeps its level, also when only its initial level is another: that counts when a line is taken.
-func (a *gpioAgent) Setup(ctx context.Context, doc []byte) error {
-	node, err := config.ParseNode("setup", doc)
-	var o gpioOptions
-	if err == nil {
-		err = node.Decode(&o)
-	}
-	switch {
-	case err != nil:
-		return reports.Errorf(reports.CodeBadSetup, "%w", err)
-	case node.IsZero():
-		return reports.Errorf(reports.CodeBadSetup, "setup: the document is empty; {} gives all lines back")
-	case a.file() == "":
-		return reports.Errorf(reports.CodeDevice, "setup: there is no state_dir to save it in")
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	if o.Chip == "" {
-		o.Chip = a.present.options.Chip
-	}
-	err = a.apply(o, a.save)
-	if f, ok := errors.AsType[*gpioFault](err); ok {
-		return reports.Errorf(reports.CodeBadSetup, "%w", gpioLocate(node, f))
-	}
-	return err
-}
-
-// CurrentSetup returns the set-up in force as a document, or the one that could not be brought into force.
-func (a *gpioAgent) CurrentSetup() ([]byte, error) {
+// currentSetup returns the set-up in force, or the one that could not be brought into force.
+func (a *gpioAgent) currentSetup() ([]byte, error) {
 	if a.unmet != nil {
 		return a.unmet()
 	}
 	return config.Marshal(a.present.options)
 }
 
+// change brings other options into force and saves them, or changes nothing. An error of theirs gets its place by locate.
+func (a *gpioAgent) change(o gpioOptions, locate func(error) error) error {
+	if a.file(gpioSetupFile) == "" {
+		return reports.Errorf(reports.CodeDevice, "setup: there is no state_dir to save it in")
+	}
+	if o.Chip == "" {
+		o.Chip = a.present.options.Chip
+	}
+	err := a.apply(o, a.save)
+	if _, ok := errors.AsType[*gpioFault](err); ok {
+		return reports.Errorf(reports.CodeBadSetup, "%w", locate(err))
+	}
+	return err
+}
+
 func (a *gpioAgent) save(o gpioOptions) error {
 	doc, err := config.Marshal(o)
 	if err == nil {
-		err = config.Save(a.file(), doc)
+		err = config.Save(a.file(gpioSetupFile), doc)
 	}
 	if err != nil {
 		return fmt.Errorf("save set-up: %w", err)
@@ -181,76 +141,20 @@ func (a *gpioAgent) save(o gpioOptions) error {
 func (a *gpioAgent) apply(o gpioOptions, save func(gpioOptions) error) error {
 	next, err := a.plan(o)
 	if err != nil {
-		return err
+		return a.failed(err)
 	}
-	undo, err := a.take(next)
+	t := gpioTaking{a: a, next: &next}
+	err = t.take()
 	if err == nil && save != nil {
 		err = save(next.options)
 	}
 	if err != nil {
-		for _, back := range slices.Backward(undo) {
-			err = errors.Join(err, back())
-		}
+		err = errors.Join(err, t.back())
 		if next.chip != a.present.chip {
 			err = errors.Join(err, next.chip.Close())
 		}
-		return err
+		return a.failed(err)
 	}
-	a.commit(next)
+	a.commit(next, &t)
 	return nil
-}
-
-// plan checks a set-up against the chip and makes the state that it asks for, with no line held yet.
-func (a *gpioAgent) plan(o gpioOptions) (next gpioState, err error) {
-	next = gpioState{options: o, chip: a.present.chip}
-	if next.chip == nil || o.Chip != a.present.options.Chip {
-		if next.chip, next.options.Chip, err = a.openChip(o.Chip); err != nil {
-			return next, &gpioFault{"chip", err}
-		}
-	}
-	defer func() {
-		if err != nil && next.chip != a.present.chip {
-			err = errors.Join(err, next.chip.Close())
-		}
-	}()
-	info, err := next.chip.Info()
-	if err != nil {
-		return next, fmt.Errorf("read chip %s: %w", next.options.Chip, err)
-	}
-	next.name = info.Name
-	if next.chip != a.present.chip && info.Name == a.present.name { // the same chip, spelt otherwise
-		if err := next.chip.Close(); err != nil {
-			return next, err
-		}
-		next.chip = a.present.chip
-	}
-	if next.lines, err = o.lines(info); err != nil {
-		return next, err
-	}
-	for _, l := range next.lines {
-		ours := next.chip == a.present.chip && a.present.at(l.wiring.offset) != nil
-		if is := info.Lines[l.wiring.offset]; is.Used && !ours {
-			return next, &gpioFault{l.at + ".pin", fmt.Errorf("line %d is held by %.40q", l.wiring.offset, is.Consumer)}
-		}
-	}
-	return next, nil
-}
-
-// openChip opens the chip that a set-up names, or the header's.
-func (a *gpioAgent) openChip(name string) (gpio.Chip, string, error) {
-	if name != "" {
-		chip, err := a.open(name)
-		return chip, name, err
-	}
-	var first error
-	for _, label := range gpioHeaderChips {
-		chip, err := a.open(label)
-		if err == nil {
-			return chip, label, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return nil, "", fmt.Errorf("no chip is named and there is none of a Raspberry Pi's header: %w", first)
 }

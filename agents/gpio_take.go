@@ -4,136 +4,301 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"rollcall/gpio"
-	"rollcall/reports"
+	"rollcall/gpio/output"
 )
 
-// take requests the lines of next that the present state does not hold as they are to be: new ones first, since they are the
-// ones that fail, then those whose wiring changes. It returns what undoes it, in the order in which it was done.
-func (a *gpioAgent) take(next gpioState) (undo []func() error, err error) {
-	var changed []func() error
-	for _, l := range next.lines {
-		var old *gpioLine
-		if next.chip == a.present.chip {
-			old = a.present.at(l.wiring.offset)
-		}
-		switch {
-		case old == nil:
-			if err := a.takeNew(next.chip, l); err != nil {
-				return undo, err
-			}
-			undo = append(undo, l.release)
-		case old.wiring == l.wiring:
-			l.line, l.value = old.line, old.value
-		default:
-			changed = append(changed, func() error {
-				back, err := a.retake(next.chip, old, l)
-				undo = append(undo, back...)
-				return err
-			})
-		}
-	}
-	for _, change := range changed {
-		if err := change(); err != nil {
-			return undo, err
-		}
-	}
-	return undo, nil
+// gpioTaking brings the lines of a set-up into being: first what can be refused without touching anything, then new lines, since
+// they are the ones that fail, then those that change. What was done can be undone until commit.
+type gpioTaking struct {
+	a    *gpioAgent
+	next *gpioState
+	bank *output.Bank
+	undo []func() error
 }
 
-// takeNew requests a line that nobody holds. To keep its level it is read as an input first; where the firmware drives it as an
-// output, it floats for that moment, some 100 µs.
-func (a *gpioAgent) takeNew(chip gpio.Chip, l *gpioLine) error {
-	l.value = gpioBit(l.initial == gpioOn)
-	if l.wiring.output && l.initial == gpioKeep {
-		probe, err := chip.Request(l.wiring.offset, gpio.LineOptions{Consumer: a.consumer()})
-		if err != nil {
+// take requests the lines of next that the present state does not hold as they are to be.
+func (t *gpioTaking) take() error {
+	for _, l := range t.next.lines {
+		if t.next.chip == t.a.present.chip {
+			l.old = t.a.present.at(l.wiring.offset)
+		}
+	}
+	for _, step := range []func() error{t.watch, t.starts, t.rules, t.lines, t.begin} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// starts finds out what each output begins with.
+func (t *gpioTaking) starts() error {
+	for _, l := range t.next.lines {
+		if l.out == nil {
+			continue
+		}
+		old := l.old
+		switch {
+		case old != nil && old.wiring.switched() && old.wiring.activeLow == l.wiring.activeLow:
+			l.stays, l.start = true, old.hold.value == 1
+		case l.out.Initial == gpioOn:
+			l.start = true
+		case l.out.Initial == gpioRestore:
+			l.start = t.a.kept.value(l.name)
+		case l.out.Initial == gpioKeep:
+			level, err := t.level(l)
+			if err != nil {
+				return err
+			}
+			l.start = (level == 1) != l.wiring.activeLow
+		}
+	}
+	return nil
+}
+
+// level returns the physical level that is on the line of an output that is to keep it: of one that we hold what it was told,
+// not what others have made of it. One that nobody holds is requested as it is, and becomes an output in place.
+func (t *gpioTaking) level(l *gpioLine) (int, error) {
+	if old := l.old; old != nil {
+		value := old.hold.value
+		switch {
+		case old.wiring.period != 0: // it has no level to be kept
+			return gpioBit(l.wiring.activeLow), nil
+		case !old.wiring.output:
+			var err error
+			if value, err = old.hold.line.Value(); err != nil {
+				return 0, fmt.Errorf("read %s: %w", old.path, err)
+			}
+		}
+		return value ^ gpioBit(old.wiring.activeLow), nil
+	}
+	line, err := t.next.chip.Request(l.wiring.offset, gpio.LineOptions{Consumer: t.a.consumer(), AsIs: true})
+	if err != nil {
+		return 0, fmt.Errorf("take %s: %w", l.path, err)
+	}
+	l.hold = &gpioHold{line: line, probed: true}
+	t.undo = append(t.undo, l.hold.release)
+	level, err := line.Value()
+	if err != nil {
+		return 0, fmt.Errorf("read the level of %s: %w", l.path, err)
+	}
+	return level, nil
+}
+
+// rules makes the bank of the outputs and their interlocks.
+func (t *gpioTaking) rules() error {
+	now := t.a.now()
+	keep := map[string]bool{}
+	for _, l := range t.next.lines {
+		switch old := l.old; {
+		case old == nil || old.name != l.name:
+		case l.out != nil && l.stays, l.limited() && old.limited() && old.wiring == l.wiring:
+			keep[l.name] = true
+		}
+	}
+	t.settle(keep)
+	specs, groups := t.next.rules()
+	var err error
+	if t.a.bank == nil {
+		t.bank, err = output.New(specs, groups, now)
+	} else {
+		t.bank, err = t.a.bank.Replace(specs, groups, keep, now)
+	}
+	if err != nil {
+		return &gpioFault{"interlocks", err}
+	}
+	return nil
+}
+
+// settle has outputs begin off that would begin on because of what was there, beside one that they are interlocked with.
+func (t *gpioTaking) settle(keep map[string]bool) {
+	on := func(name string) bool {
+		l := t.next.byPath["output/"+name]
+		if keep[name] {
+			s := t.a.bank.State(name)
+			return s.On || s.Pending || s.Pattern != ""
+		}
+		return l.start
+	}
+	for _, group := range t.next.options.Interlocks {
+		for i, name := range group {
+			l := t.next.byPath["output/"+name]
+			if !l.start || keep[name] || l.out.Initial == gpioOn && !l.stays {
+				continue
+			}
+			for j, other := range group {
+				// Of two that both begin by what was there, the first of the group stays.
+				if j != i && on(other) && (j < i || keep[other] || t.next.byPath["output/"+other].out.Initial == gpioOn) {
+					t.a.log.Warn("an output begins off, since one that it is interlocked with is on", "output", name, "other", other)
+					l.start = false
+				}
+			}
+		}
+	}
+}
+
+// lines requests and reconfigures what must be.
+func (t *gpioTaking) lines() error {
+	var changed []*gpioLine
+	for _, l := range t.next.lines {
+		switch {
+		case l.old != nil && l.old.wiring == l.wiring:
+			l.hold = l.old.hold
+		case l.old != nil:
+			changed = append(changed, l)
+		default:
+			if err := t.fresh(l); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range changed {
+		if err := t.change(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh takes a line that nobody holds, or that was requested as it is.
+func (t *gpioTaking) fresh(l *gpioLine) error {
+	if probe := l.hold; probe != nil {
+		err := t.a.configure(l, &gpioHold{}, func(o gpio.LineOptions, h *gpioHold) error {
+			h.line = probe.line
+			return probe.line.Reconfigure(o)
+		})
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		// The kernel is too old: it has to let go of the line for some 100 µs.
+		if err := probe.release(); err != nil {
 			return fmt.Errorf("take %s: %w", l.path, err)
 		}
-		level, err := probe.Value()
-		if err = errors.Join(err, probe.Close()); err != nil {
-			return fmt.Errorf("read the level of %s: %w", l.path, err)
-		}
-		l.value = level ^ gpioBit(l.wiring.activeLow)
 	}
-	return a.request(chip, l)
+	if err := t.a.request(t.next.chip, l); err != nil {
+		return err
+	}
+	t.undo = append(t.undo, l.release)
+	return nil
 }
 
-// retake gives the line of old back and requests it as l wants it.
-func (a *gpioAgent) retake(chip gpio.Chip, old, l *gpioLine) (undo []func() error, err error) {
-	l.value = gpioBit(l.initial == gpioOn)
-	if l.wiring.output && l.initial == gpioKeep {
-		value := old.value
-		if !old.wiring.output {
-			if value, err = old.line.Value(); err != nil {
-				return nil, fmt.Errorf("read %s: %w", old.path, err)
-			}
+// change makes a line that we hold what it is to be now: in place where that is possible, so that nothing flickers and nobody
+// else can take it.
+func (t *gpioTaking) change(l *gpioLine) error {
+	a, old := t.a, l.old
+	if old.wiring.period == 0 && l.wiring.period == 0 {
+		err := a.reconfigure(l, old.hold.line)
+		if err == nil {
+			t.undo = append(t.undo, func() error { return a.reconfigure(old, old.hold.line) })
+			return nil
 		}
-		l.value = value ^ gpioBit(old.wiring.activeLow) ^ gpioBit(l.wiring.activeLow)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
-	err = old.release()
-	undo = append(undo, func() error { return a.request(chip, old) })
-	if err != nil {
-		return undo, err
+	t.undo = append(t.undo, func() error { return a.request(t.next.chip, old) })
+	if err := old.release(); err != nil {
+		return err
 	}
-	if err := a.request(chip, l); err != nil {
-		return undo, err
+	if err := a.request(t.next.chip, l); err != nil {
+		return err
 	}
-	return append(undo, l.release), nil
+	t.undo = append(t.undo, l.release)
+	return nil
 }
 
-// request takes a line with its value. Edges are told of once it is live.
+// begin reads what inputs begin with, and gives modulated outputs their first value.
+func (t *gpioTaking) begin() error {
+	for _, l := range t.next.lines {
+		var err error
+		switch {
+		case l.sense != nil:
+			err = t.a.beginSense(l)
+		case l.mod != nil:
+			err = t.beginMod(l)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// back undoes what was done, and returns what went wrong with that.
+func (t *gpioTaking) back() error {
+	var errs []error
+	for _, undo := range slices.Backward(t.undo) {
+		errs = append(errs, undo())
+	}
+	return errors.Join(errs...)
+}
+
+// reconfigure makes a line that is held what l wants.
+func (a *gpioAgent) reconfigure(l *gpioLine, line gpio.Line) error {
+	return a.configure(l, &gpioHold{base: l.edges()}, func(o gpio.LineOptions, h *gpioHold) error {
+		h.line = line
+		return line.Reconfigure(o)
+	})
+}
+
+// request takes a line, or a channel of the hardware.
 func (a *gpioAgent) request(chip gpio.Chip, l *gpioLine) error {
-	w := l.wiring
-	o := gpio.LineOptions{Consumer: a.consumer(), Output: w.output, ActiveLow: w.activeLow, Bias: w.pull, Debounce: w.debounce}
-	if w.output {
-		o.Value, o.Drive = l.value, w.drive
+	if l.wiring.period != 0 {
+		return a.requestMod(chip, l)
 	}
-	if w.edges != "" {
-		o.Events = func(e gpio.Event) {
-			if l.live.Load() && w.edge.wants(e.Rising) {
-				a.events.put(reports.Reading{Path: w.edges, Value: e.Rising, Time: time.Now()})
-			}
+	return a.configure(l, &gpioHold{base: l.edges()}, func(o gpio.LineOptions, h *gpioHold) (err error) {
+		h.line, err = chip.Request(l.wiring.offset, o)
+		return err
+	})
+}
+
+// configure has the line held by h, as apply makes it of the options. A line that was held already keeps its owner: it is being
+// put back. What the kernel can't debounce, the input does itself.
+func (a *gpioAgent) configure(l *gpioLine, h *gpioHold, apply func(gpio.LineOptions, *gpioHold) error) error {
+	if l.hold != nil && !l.hold.probed {
+		h.owner, h.value = l.hold.owner, l.hold.value
+		if h.owner == nil {
+			h.owner = l
 		}
+	} else {
+		h.value = gpioBit(l.start)
 	}
-	line, err := chip.Request(w.offset, o)
+	o := a.lineOptions(l, h)
+	err := apply(o, h)
+	if gpio.Missing(err) == gpio.FeatureDebounce {
+		o.Debounce = 0
+		h.soft = true
+		err = apply(o, h)
+	}
 	if err != nil {
 		return fmt.Errorf("take %s: %w", l.path, err)
 	}
-	l.line = line
+	l.hold = h
 	return nil
+}
+
+// lineOptions says how a line is requested: an output with its value, so that there is no glitch.
+func (a *gpioAgent) lineOptions(l *gpioLine, h *gpioHold) gpio.LineOptions {
+	w := l.wiring
+	o := gpio.LineOptions{Consumer: a.consumer(), Output: w.output, ActiveLow: w.activeLow, Bias: w.pull, Debounce: w.debounce}
+	if w.output {
+		o.Value, o.Drive = h.value, w.drive
+	}
+	if w.edges {
+		o.Events = func(e gpio.Event) { a.inbox.edge(h, e) }
+		o.Gone = a.inbox.unplugged
+	}
+	return o
 }
 
 // consumer is the name under which the lines are held.
 func (a *gpioAgent) consumer() string { return "rollcall-" + a.deps.Service }
 
-// commit makes next the present state, describes it, and gives back what is no longer in it. What can't be given back is only
-// logged: the new set-up is in force and saved.
-func (a *gpioAgent) commit(next gpioState) {
-	old := a.present
-	for _, l := range old.lines {
-		if l.line == nil || slices.ContainsFunc(next.lines, func(n *gpioLine) bool { return n.line == l.line }) {
-			continue
-		}
-		if err := l.release(); err != nil {
-			a.log.Warn("give a line back", "err", err)
-		}
+func gpioBit(on bool) int {
+	if on {
+		return 1
 	}
-	if old.chip != nil && old.chip != next.chip {
-		if err := old.chip.Close(); err != nil {
-			a.log.Warn("close the old chip", "err", err)
-		}
-	}
-	a.present, a.unmet = next, nil
-	points := make([]reports.Point, len(next.lines))
-	known := map[string]bool{}
-	for i, l := range next.lines {
-		points[i] = l.point
-		known[l.path] = true
-		l.live.Store(true)
-	}
-	a.events.keep(func(path string) bool { return known[path] })
-	a.describe.Store(&reports.Service{Function: "gpio", Points: points})
+	return 0
 }

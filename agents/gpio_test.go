@@ -107,6 +107,14 @@ func gpioSet(t *testing.T, a *gpioAgent, path string, on bool) {
 	}
 }
 
+// gpioEngine has the engine of an agent call f.
+func gpioEngine(t *testing.T, a *gpioAgent, f func()) {
+	t.Helper()
+	if err := a.do(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // gpioNext returns the next event, or says that none came.
 func gpioNext(t *testing.T, a *gpioAgent) string {
 	t.Helper()
@@ -268,8 +276,8 @@ func TestGPIOControl(t *testing.T) {
 		{`{"verb":"Toggle","path":"output/y"}`, ">2 >3 5", "OFF ON", "", ""},
 		{`{"verb":"toggle","path":"input/in"}`, ">2 >3 5", "OFF ON", "input/in is an input", reports.CodeReadOnly},
 		{`{"verb":"toggle"}`, ">2 >3 5", "OFF ON", `"" is no output and no input`, reports.CodeUnknown},
-		{`{"verb":"blink","path":"output/x"}`, ">2 >3 5", "OFF ON", `verb "blink" is not known; known are release, toggle`, reports.CodeUnsupported},
-		{`{"verb":""}`, ">2 >3 5", "OFF ON", `verb "" is not known; known are release, toggle`, reports.CodeUnsupported},
+		{`{"verb":"dance","path":"output/x"}`, ">2 >3 5", "OFF ON", `verb "dance" is not known; known are blink, pulse, release, toggle`, reports.CodeUnsupported},
+		{`{"verb":""}`, ">2 >3 5", "OFF ON", `verb "" is not known; known are blink, pulse, release, toggle`, reports.CodeUnsupported},
 		{"verb: toggle\npaht: output/x", ">2 >3 5", "OFF ON", `control:2: paht: unknown key; did you mean "path"?`, reports.CodeBadPayload},
 		{"[1,", ">2 >3 5", "OFF ON", "control:1: ", reports.CodeBadPayload},
 		{"&a [*a]", ">2 >3 5", "OFF ON", "control:1: ", reports.CodeBadPayload},
@@ -322,18 +330,17 @@ func TestGPIOEventsKeepLast(t *testing.T) {
 			t.Fatalf("%s; last events %v, want %v", path, last, want)
 		}
 		last[path] = value
-		a.events.mu.Lock()
-		empty := len(a.events.queue) == 0
-		a.events.mu.Unlock()
+		empty := false
+		gpioEngine(t, a, func() { empty = len(a.queue.readings) == 0 })
 		if empty && maps.Equal(last, want) {
 			break
 		}
 	}
-	a.events.mu.Lock()
-	defer a.events.mu.Unlock()
-	if a.events.dropped == 0 || len(a.events.queue) > gpioEventsMost {
-		t.Errorf("%d dropped, %d wait", a.events.dropped, len(a.events.queue))
-	}
+	gpioEngine(t, a, func() {
+		if a.queue.dropped == 0 || len(a.queue.readings) > gpioEventsMost {
+			t.Errorf("%d dropped, %d wait", a.queue.dropped, len(a.queue.readings))
+		}
+	})
 }
 
 func TestGPIOClose(t *testing.T) {
@@ -356,7 +363,7 @@ func TestGPIOClose(t *testing.T) {
 	if _, err := a.Sample(t.Context(), "output/x"); reports.CodeOf(err) != reports.CodeOffline {
 		t.Errorf("sample after Close: %v, want code %s", err, reports.CodeOffline)
 	}
-	if len(a.Describe().Points) != 2 {
+	if len(a.Describe().Points) != 2+gpioOwnPoints {
 		t.Error("Describe after Close")
 	}
 	b.chip().Drive(5, 0)
@@ -390,7 +397,7 @@ func TestGPIOChips(t *testing.T) {
 	})
 	t.Run("default is the header's", func(t *testing.T) {
 		t.Parallel()
-		for _, label := range gpioHeaderChips {
+		for _, label := range gpio.HeaderLabels() {
 			b := newGPIOBench(t)
 			b.chips = map[string]*gpiotest.Chip{"other": gpiotest.New("other", 8), label: gpiotest.New(label, 28)}
 			a := b.open("outputs: {x: {pin: pin22}}")
@@ -435,3 +442,6 @@ func TestGPIOPinTwiceInTheConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// gpioOwnPoints is how many points the service itself has: lost, failsafe, chip, inputs, outputs.
+const gpioOwnPoints = 5

@@ -315,14 +315,31 @@ func (i *instance) present(ctx context.Context, path string, last any, known boo
 // say, and answers.
 func (s *service) apply(a *asked, work func(context.Context) (reports.Reading, error)) {
 	var r reports.Reading
+	var renewed *reports.Service
+	inst := s.inst
 	s.begin(strings.TrimSpace(a.Verb+" "+a.Path), commandTimeout,
 		func(ctx context.Context) (err error) {
 			if r, err = work(ctx); r.Time.IsZero() {
 				r.Time = time.Now() // what happens before the loop has it is newer
 			}
+			if n, ok := inst.agent.(Renewer); ok && n.Renewed() {
+				desc := inst.agent.Describe()
+				renewed = &desc
+			}
 			return err
 		},
 		func(err error) {
+			if renewed != nil && s.ready {
+				if wrong := s.describe(*renewed); wrong != nil {
+					a.failed(reports.Errorf(reports.CodeDevice, "%w", wrong))
+					s.fail(wrong)
+					return
+				}
+				if err == nil && r.Path == "" {
+					s.afterSetup(a)
+					return
+				}
+			}
 			s.drain()
 			if err == nil && r.Path != "" && r.Value != nil {
 				r, err = s.took(r.Path, r, time.Now(), true)

@@ -1,0 +1,154 @@
+package agents
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"rollcall/config"
+	"rollcall/gpio/original"
+	"rollcall/reports"
+)
+
+// set carries out a set.
+func (a *gpioAgent) set(c reports.Command) (r reports.Reading, err error) {
+	kind, name, _ := strings.Cut(c.Path, "/")
+	lasts, err := duration(c.Args, gpioArgFor)
+	over := time.Duration(0)
+	if err == nil {
+		over, err = duration(c.Args, gpioArgFade)
+	}
+	if err != nil {
+		return reports.Reading{}, err
+	}
+	if c.Path == gpioInputsPath || c.Path == gpioOutputsPath {
+		return a.turn(c.Path, c.Value)
+	}
+	switch v := c.Value.(type) {
+	case bool:
+		r, err = a.setOutput(c.Path, v, lasts)
+	case float64:
+		r, err = a.setMod(c.Path, v, over)
+	case int64:
+		r, err = a.setTotal(name, v)
+	case string:
+		if kind == "blink" {
+			r, err = a.setPattern("output/"+name, v)
+			break
+		}
+		err = gpioUnknownSet(c)
+	default:
+		err = gpioUnknownSet(c)
+	}
+	r.Path = c.Path
+	return r, err
+}
+
+func gpioUnknownSet(c reports.Command) error {
+	return reports.Errorf(reports.CodeUnsupported, "gpio: %s with a %T is not known", c.Verb, c.Value)
+}
+
+// gpioControl is a control block. ID and Reply are the runner's.
+type gpioControl struct {
+	Verb    string      `yaml:"verb"`
+	Path    string      `yaml:"path"`
+	For     gpioFor     `yaml:"for"`
+	Pattern string      `yaml:"pattern"`
+	ID      config.Node `yaml:"id"`
+	Reply   config.Node `yaml:"reply"`
+}
+
+// gpioSections are the keys of a set-up document. A control block with one of them, and no verb, adds to the set-up.
+var gpioSections = [...]string{"outputs", "inputs", "pwm", "servos", "interlocks", "dead_time"}
+
+// control carries out a verb, or adds what the original's text blocks or a part of a set-up document say to the set-up.
+func (a *gpioAgent) control(doc []byte) (reports.Reading, error) {
+	if original.IsBlocks(doc) {
+		return reports.Reading{}, a.addBlocks(doc)
+	}
+	node, err := config.ParseNode("control", doc)
+	if err != nil {
+		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w", err)
+	}
+	if !node.Has("verb") && slices.ContainsFunc(gpioSections[:], node.Has) {
+		return reports.Reading{}, a.addPart(node)
+	}
+	var c gpioControl
+	if err := node.Decode(&c); err != nil {
+		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w", err)
+	}
+	verbs := map[string]func() (reports.Reading, error){
+		"toggle":  func() (reports.Reading, error) { return a.toggle(c.Path) },
+		"pulse":   func() (reports.Reading, error) { return a.pulse(c.Path, time.Duration(c.For)) },
+		"blink":   func() (reports.Reading, error) { return a.blink(c.Path, orBlink(c.Pattern)) },
+		"release": func() (reports.Reading, error) { return reports.Reading{}, a.release(c.Path) },
+	}
+	verb := strings.ToLower(c.Verb)
+	do, ok := verbs[verb]
+	switch {
+	case !ok:
+		return reports.Reading{}, reports.Errorf(reports.CodeUnsupported, "verb %.40q is not known; known are %s", c.Verb,
+			strings.Join(slices.Sorted(maps.Keys(verbs)), ", "))
+	case c.For != 0 && verb != "pulse":
+		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "for is for pulse; a set takes it as well")
+	case c.Pattern != "" && verb != "blink":
+		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "pattern is for blink")
+	}
+	return do()
+}
+
+// orBlink returns the pattern, or the one that is called as the verb is.
+func orBlink(pattern string) string {
+	if pattern == "" {
+		return "blink"
+	}
+	return pattern
+}
+
+// release gives a line back, or with "" all, until a set-up takes them again.
+func (a *gpioAgent) release(path string) error {
+	if path != "" {
+		if _, err := a.present.held(path); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, l := range a.present.lines {
+		if (path == "" || path == l.path) && l.hold.held() {
+			errs = append(errs, l.release())
+		}
+	}
+	return errors.Join(append(errs, a.forget())...)
+}
+
+// forget takes the outputs that were released out of the bank.
+func (a *gpioAgent) forget() error {
+	if a.bank == nil {
+		return nil
+	}
+	held := gpioState{options: a.present.options}
+	keep := map[string]bool{}
+	for _, l := range a.present.lines {
+		if l.hold.held() {
+			held.lines = append(held.lines, l)
+			keep[l.name] = l.out != nil || l.limited()
+		}
+	}
+	held.options.Interlocks = nil
+	for _, group := range a.present.options.Interlocks {
+		left := slices.DeleteFunc(slices.Clone(group), func(name string) bool { return !keep[name] })
+		if len(left) > 1 {
+			held.options.Interlocks = append(held.options.Interlocks, left)
+		}
+	}
+	maps.DeleteFunc(keep, func(_ string, ruled bool) bool { return !ruled })
+	specs, groups := held.rules()
+	bank, err := a.bank.Replace(specs, groups, keep, a.now())
+	if err != nil {
+		return err
+	}
+	a.bank = bank
+	return nil
+}
