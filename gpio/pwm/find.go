@@ -134,7 +134,7 @@ func (b block) offsets() string {
 }
 
 // find returns the number and the device tree's node of the block's chip. The number differs between kernels: on a Pi 5 the header's
-// is pwmchip2 with kernels that number chips by channels, until 6.6, and pwmchip0 with later ones.
+// is pwmchip2 with kernels that number chips by channels, as 6.6, and pwmchip0 with those that count them, as 6.12.
 func (b block) find(root string) (chip int, node string, err error) {
 	paths, _ := filepath.Glob(filepath.Join(root, classPath, "pwmchip*")) // the pattern is no bad one
 	for _, path := range paths {
