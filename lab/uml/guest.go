@@ -69,7 +69,8 @@ func (g *Guest) start(cmd *exec.Cmd) {
 	}
 	defer console.Close() // the child has its own
 	cmd.Stdout, cmd.Stderr = console, console
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // every process of the guest is one of the host's
+	// Every process of the guest is one of the host's. None outlives the test, even one that is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}

@@ -4,6 +4,9 @@ package uml_test
 
 import (
 	"bytes"
+	"flag"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -63,13 +66,31 @@ func TestPiLines(t *testing.T) {
 	}
 }
 
+var ready = flag.Bool("ready", false, "be a daemon; for TestReadyHelper alone")
+
+// TestReadyHelper is no test: it is a program that says that it is ready, and stays.
+func TestReadyHelper(t *testing.T) {
+	if !*ready {
+		t.Skip("run by TestPiPrograms as a program")
+	}
+	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("READY=1")); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("then")
+	select {} // until it is killed
+}
+
 func TestPiPrograms(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "mine"), []byte("#!/bin/sh\necho mine $1; echo bad >&2; exit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p := uml.NewPi(t, uml.PiOptions{Name: "berry", Programs: dir})
+	p := uml.NewPi(t, uml.PiOptions{Name: "berry", Programs: dir, Shown: []string{filepath.Dir(os.Args[0])}})
 	if out, errs, status := p.Run(patience, "mine", "x"); out != "mine x\n" || errs != "bad\n" || status != 3 {
 		t.Errorf("mine = %q, %q, %d", out, errs, status)
 	}
@@ -87,8 +108,8 @@ func TestPiPrograms(t *testing.T) {
 	if status := sleeper.Stop(); status != 4 || sleeper.Stdout.String() != "asleep\ncaught\n" {
 		t.Errorf("stopped: status %d, %q", status, sleeper.Stdout.String())
 	}
-	ready := p.Start(true, "sh", "-c", `exec python3 -c 'import os, socket, time
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect(os.environ["NOTIFY_SOCKET"]); s.send(b"READY=1"); time.sleep(1000)'`)
+	ready := p.Start(true, os.Args[0], "-test.run", "^TestReadyHelper$", "-ready")
+	ready.WaitLine("then", patience)
 	ready.Kill()
 	if ready.Running() {
 		t.Error("killed, and runs")
