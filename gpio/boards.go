@@ -3,6 +3,8 @@ package gpio
 import (
 	"slices"
 	"strings"
+
+	"rollcall/gpio/pinout"
 )
 
 // Board is a kind of Raspberry Pi, and the chip that its header is wired to.
@@ -73,11 +75,9 @@ func (c ChipInfo) HeaderPin(offset int) int {
 	if bcm, ok := cutNumber(c.Lines[offset].Name, "GPIO"); ok {
 		candidates = append(candidates, bcm)
 	}
-	pins := header()
 	for _, bcm := range candidates {
-		i := slices.Index(pins[:], bcm)
-		if at, ok := c.findBCM(bcm); i >= 0 && ok && at == offset {
-			return i + 1
+		if at, ok := c.findBCM(bcm); ok && at == offset {
+			return pinout.Position(bcm)
 		}
 	}
 	return 0
@@ -85,7 +85,8 @@ func (c ChipInfo) HeaderPin(offset int) int {
 
 // IsHeader tells whether the chip has all lines of a Raspberry Pi's header.
 func (c ChipInfo) IsHeader() bool {
-	for _, bcm := range header() {
+	for position := 1; position <= pinout.Pins; position++ {
+		bcm, _ := pinout.At(position)
 		if _, ok := c.findBCM(bcm); bcm >= 0 && !ok {
 			return false
 		}

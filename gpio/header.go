@@ -5,64 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"rollcall/gpio/pinout"
 )
-
-// Positions of the 40-pin header that are no lines.
-const (
-	power3V3 = -1 - iota
-	power5V
-	ground
-)
-
-// header is the 40-pin header of a Raspberry Pi: which BCM line is at a position, or what else. Position 1 is the first entry.
-// Source: Raspberry Pi documentation, "GPIO and the 40-pin header",
-// https://www.raspberrypi.com/documentation/computers/raspberry-pi.html#gpio, and the schematics of the Pi 4 (J8).
-func header() [HeaderPins]int {
-	return [HeaderPins]int{
-		power3V3, power5V,
-		2, power5V,
-		3, ground,
-		4, 14,
-		ground, 15,
-		17, 18,
-		27, ground,
-		22, 23,
-		power3V3, 24,
-		10, ground,
-		9, 25,
-		11, 8,
-		ground, 7,
-		0, 1, // ID_SD and ID_SC, for the EEPROM of a HAT
-		5, ground,
-		6, 12,
-		13, ground,
-		19, 16,
-		26, 20,
-		ground, 21,
-	}
-}
-
-// HeaderAt returns what is at a position of the 40-pin header of a Raspberry Pi, from 1: Broadcom's number of the line, which is
-// its offset on the header's chip; or, with bcm -1, the power: "3.3 V", "5 V" or "ground".
-func HeaderAt(position int) (bcm int, power string) {
-	pins := header()
-	if position < 1 || position > len(pins) {
-		return -1, ""
-	}
-	switch bcm := pins[position-1]; bcm {
-	case power3V3:
-		return -1, "3.3 V"
-	case power5V:
-		return -1, "5 V"
-	case ground:
-		return -1, "ground"
-	default:
-		return bcm, ""
-	}
-}
-
-// HeaderPins is how many positions the header has.
-const HeaderPins = 40
 
 // maxPin is longer than any name of a line; the kernel keeps 31 bytes.
 const maxPin = 64
@@ -122,7 +67,7 @@ func (c ChipInfo) findName(name string) (offset int, ok bool, err error) {
 
 // findPosition finds the line at a position of the header.
 func (c ChipInfo) findPosition(name string, position int) (int, error) {
-	bcm, power := HeaderAt(position)
+	bcm, power := pinout.At(position)
 	switch power {
 	case "":
 	case "ground":
@@ -131,7 +76,7 @@ func (c ChipInfo) findPosition(name string, position int) (int, error) {
 		return 0, fmt.Errorf("pin %q: is %s power, not a line", name, power)
 	}
 	if bcm < 0 {
-		return 0, fmt.Errorf("pin %q: the header has the positions 1 to %d", name, HeaderPins)
+		return 0, fmt.Errorf("pin %q: the header has the positions 1 to %d", name, pinout.Pins)
 	}
 	line := "GPIO" + strconv.Itoa(bcm)
 	if offset, ok, err := c.findName(line); ok || err != nil {

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"unicode/utf8"
 
-	"rollcall/gpio"
+	"rollcall/gpio/pinout"
 )
 
 // pathChip is the point of a gpio service that says what its chip and the lines of it are.
@@ -107,21 +107,21 @@ func (c chipValue) printBeside(w io.Writer) error {
 func (l chipLine) position() int {
 	digits := strings.TrimPrefix(strings.Trim(string(l.Pin), `"`), "pin")
 	n, err := strconv.Atoi(digits)
-	if err != nil || n < 1 || n > gpio.HeaderPins {
+	if err != nil || n < 1 || n > pinout.Pins {
 		return 0
 	}
 	return n
 }
 
 // onHeader returns the lines by their position, and whether all lines of the header are there.
-func (c chipValue) onHeader() (at [gpio.HeaderPins + 1]*chipLine, all bool) {
+func (c chipValue) onHeader() (at [pinout.Pins + 1]*chipLine, all bool) {
 	for i, l := range c.Lines {
 		if n := l.position(); n > 0 && at[n] == nil {
 			at[n] = &c.Lines[i]
 		}
 	}
-	for n := 1; n <= gpio.HeaderPins; n++ {
-		if bcm, _ := gpio.HeaderAt(n); bcm >= 0 && at[n] == nil {
+	for n := 1; n <= pinout.Pins; n++ {
+		if bcm, _ := pinout.At(n); bcm >= 0 && at[n] == nil {
 			return at, false
 		}
 	}
@@ -130,9 +130,9 @@ func (c chipValue) onHeader() (at [gpio.HeaderPins + 1]*chipLine, all bool) {
 
 // printHeader prints the header as it lies on the board: odd positions at the left, even ones at the right, each side from its
 // edge to the pin.
-func printHeader(w io.Writer, at [gpio.HeaderPins + 1]*chipLine) {
+func printHeader(w io.Writer, at [pinout.Pins + 1]*chipLine) {
 	rows := [][6]string{{"IN USE BY", "DIRECTION", "LINE", "LINE", "DIRECTION", "IN USE BY"}}
-	for n := 1; n < gpio.HeaderPins; n += 2 {
+	for n := 1; n < pinout.Pins; n += 2 {
 		left, right := headerCells(n, at[n]), headerCells(n+1, at[n+1])
 		rows = append(rows, [6]string{left[2], left[1], left[0], right[0], right[1], right[2]})
 	}
@@ -155,7 +155,7 @@ func printHeader(w io.Writer, at [gpio.HeaderPins + 1]*chipLine) {
 
 // headerCells returns what a position of the header is, its direction, and who uses it.
 func headerCells(n int, l *chipLine) [3]string {
-	bcm, power := gpio.HeaderAt(n)
+	bcm, power := pinout.At(n)
 	if power != "" || l == nil {
 		return [3]string{power, "", ""}
 	}

@@ -49,6 +49,11 @@ var level = map[string]int{
 	"rollcall/internal/run":      1,
 	"rollcall/gpio":              2,
 	"rollcall/gpio/gpiotest":     2,
+	"rollcall/gpio/input":        2,
+	"rollcall/gpio/original":     2,
+	"rollcall/gpio/output":       2,
+	"rollcall/gpio/pinout":       1,
+	"rollcall/gpio/pwm":          2,
 	"rollcall/agents":            3,
 	"rollcall/agents/agentd":     4,
 	"rollcall/udpmon":            4,
@@ -58,6 +63,8 @@ var level = map[string]int{
 // allowed are imports of the same or a higher level that have a reason.
 var allowed = map[string]string{
 	"rollcall/gpio/gpiotest rollcall/gpio": "the in-memory chip is a gpio.Chip",
+	"rollcall/gpio/original rollcall/gpio": "it says pulls and drives in the words of gpio",
+	"rollcall/gpio/pwm rollcall/gpio":      "pulses are made on a gpio.Line",
 }
 
 func TestImportsGoDown(t *testing.T) {
