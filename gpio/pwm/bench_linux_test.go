@@ -47,7 +47,7 @@ func simulated(tb testing.TB) gpio.Chip {
 // TestKernelSoftware makes pulses on a line of a real kernel.
 func TestKernelSoftware(t *testing.T) {
 	const periods = 50
-	f := measure(t, simulated(t), 0, periods, Options{Initial: 0.3})
+	f := measure(t, simulated(t), 0, periods, Options{Period: DefaultPeriod, Initial: 0.3})
 	if least := active(0.3, DefaultPeriod) - 2*tolerance; f.periods != periods || f.shortest < least {
 		t.Errorf("%d periods, the shortest pulse %v, want %d, at least %v", f.periods, f.shortest, periods, least)
 	}

@@ -141,13 +141,7 @@ func (h *hardware) take(deadline time.Time) error {
 	})
 }
 
-// state is what a channel does.
-type state struct {
-	period, duty uint64 // nanoseconds
-	enabled      bool
-	inversed     bool
-}
-
+// state reads what the channel does.
 func (h *hardware) state() (s state, err error) {
 	for _, f := range []struct {
 		name  string
@@ -167,40 +161,6 @@ func (h *hardware) state() (s state, err error) {
 		}
 	}
 	return s, nil
-}
-
-// setting is a write that is to be done.
-type setting struct{ name, value string }
-
-// settings returns the writes that lead from one state to another, in an order that the kernel accepts and in which the output is
-// never active for longer than in one of the two.
-func settings(from, to state) []setting {
-	var list []setting
-	add := func(name, value string) { list = append(list, setting{name, value}) }
-	if from.enabled && from.inversed != to.inversed {
-		add("enable", "0") // the polarity can only be changed while it is disabled
-	}
-	period := setting{"period", strconv.FormatUint(to.period, 10)}
-	duty := setting{"duty_cycle", strconv.FormatUint(to.duty, 10)}
-	switch {
-	case to.period < from.period:
-		list = append(list, duty, period)
-	case to.period > from.period:
-		list = append(list, period, duty)
-	default:
-		list = append(list, duty)
-	}
-	if from.inversed != to.inversed {
-		polarity := "normal"
-		if to.inversed {
-			polarity = "inversed"
-		}
-		add("polarity", polarity)
-	}
-	if !from.enabled || from.inversed != to.inversed {
-		add("enable", "1")
-	}
-	return list
 }
 
 // begin sets the channel up.
@@ -277,41 +237,6 @@ func (h *hardware) wrap(verb string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s pwmchip%d/%d: %w", verb, h.chip, h.channel, err)
-}
-
-// advice says what may be done about an error of the kernel.
-func advice(file string, err error) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return " (the user must be in the group gpio, and udev must give the group these files, as Raspberry Pi OS does by" +
-			" 99-com.rules)"
-	case errors.Is(err, syscall.EROFS):
-		return " (sysfs is read-only here: the service's unit must not set ProtectKernelTunables, a container needs /sys writable)"
-	case errors.Is(err, syscall.EBUSY) && file == "export":
-		return " (a driver of the kernel uses this channel, for a fan, a backlight or audio)"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV):
-		return " (somebody has unexported the channel, or its driver is gone)"
-	case errors.Is(err, syscall.EINVAL) && file == "period":
-		return " (the chip cannot make this period)"
-	case (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EOPNOTSUPP)) && file == "polarity":
-		return " (the chip cannot invert)"
-	}
-	return ""
-}
-
-// enable is what makes channels of a Raspberry Pi appear.
-const enable = "put dtoverlay=pwm-2chan into /boot/firmware/config.txt (before Debian 12: /boot/config.txt) and restart"
-
-// present says which chips there are.
-func present(root string) string {
-	chips, _ := filepath.Glob(filepath.Join(root, classPath, "pwmchip*")) // the pattern is no bad one
-	if len(chips) == 0 {
-		return ", and no other: " + enable
-	}
-	for i, c := range chips {
-		chips[i] = filepath.Base(c)
-	}
-	return "; there are " + strings.Join(chips, ", ")
 }
 
 // nanoseconds returns a time that the kernel gave.
