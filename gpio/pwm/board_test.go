@@ -146,4 +146,3 @@ const (
 	bcm2711 = "pinctrl-bcm2711"
 	rp1     = "pinctrl-rp1"
 )
-
