@@ -147,6 +147,39 @@ func FuzzParseValue(f *testing.F) {
 	})
 }
 
+// FuzzNames holds that what is accepted are names, each once, and that the list is taken again as JSON and without its quotes.
+func FuzzNames(f *testing.F) {
+	for _, s := range []string{`["a","b"]`, "[a,b]", "a, b", "a", "5", "[]", "", "[a", "a,,b", `['a', "b"]`, `{"a":1}`, "null", "a,a", "[[a]]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p := Point{Path: "p", Type: JSON}
+		v, err := p.ParseValue(s)
+		if err != nil {
+			return
+		}
+		names, err := Names(v)
+		if err != nil {
+			checkText(t, err)
+			return
+		}
+		for i, n := range names {
+			if ValidName(n) != nil || slices.Contains(names[:i], n) {
+				t.Errorf("Names(%q) = %q", s, names)
+			}
+		}
+		for _, again := range []string{FormatValue(names), "[" + strings.Join(names, ",") + "]"} {
+			v, err := p.ParseValue(again)
+			if err != nil {
+				t.Fatalf("ParseValue(%q): %v", again, err)
+			}
+			if back, err := Names(v); err != nil || !slices.Equal(back, names) {
+				t.Errorf("%q: %q comes back as %q, %v", s, again, back, err)
+			}
+		}
+	})
+}
+
 // FuzzTopicsParse holds that a topic is a command if and only if one of the filters brings it.
 func FuzzTopicsParse(f *testing.F) {
 	for _, s := range []string{"/h/gpio/set/a/b", "get/gpio", "/h/set/gpio/x", "//", "", "/set/set/set", "h/gpio/control/", "/h/gpio/get/\x00"} {

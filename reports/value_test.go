@@ -146,3 +146,29 @@ func TestReadingJSON(t *testing.T) {
 		t.Errorf("Marshal of NaN = %s, want an error", b)
 	}
 }
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		in   any
+		want []string
+		err  string
+	}{
+		{[]any{"a", "b"}, []string{"a", "b"}, ""}, {[]string{"a"}, []string{"a"}, ""}, {[]any{}, []string{}, ""}, {[]any{json.Number("5"), "pump_drive-2"}, []string{"5", "pump_drive-2"}, ""},
+		{"[a,b]", []string{"a", "b"}, ""}, {"a,b", []string{"a", "b"}, ""}, {" [ a , b ] ", []string{"a", "b"}, ""}, {"[]", []string{}, ""}, {" [ ] ", []string{}, ""},
+		{`['a', "b"]`, []string{"a", "b"}, ""}, {"a", []string{"a"}, ""}, {json.Number("5"), []string{"5"}, ""},
+		{"", nil, `item 1 of the list: name ""`}, {"[a", nil, "bracket is missing"}, {"a]", nil, "bracket is missing"}, {"[a,,b]", nil, "item 2"}, {"a,", nil, "item 2"},
+		{"a b", nil, `name "a b"`}, {"a/b", nil, "item 1"}, {`"a`, nil, "item 1"}, {`"a'`, nil, "item 1"}, {"'", nil, "item 1"}, {"a, b, a", nil, `"a" stands twice`},
+		{[]any{[]any{"a"}}, nil, "item 1"}, {[]any{nil}, nil, "item 1"}, {[]any{true}, nil, "item 1"}, {[]any{"a", "a"}, nil, "twice"}, {[]any{json.Number("1.5")}, nil, "item 1"},
+		{map[string]any{"a": 1}, nil, "not a list of names"}, {true, nil, "not a list of names"}, {nil, nil, "not a list of names"}, {"[[a]]", nil, "item 1"},
+		{strings.Repeat("a", MaxName+1), nil, "at most 64"},
+	} {
+		got, err := Names(test.in)
+		switch {
+		case test.err == "" && (err != nil || !reflect.DeepEqual(got, test.want)):
+			t.Errorf("Names(%#v) = %q, %v, want %q", test.in, got, err, test.want)
+		case test.err != "" && (err == nil || got != nil || CodeOf(err) != CodeWrongType || !strings.Contains(err.Error(), test.err)):
+			t.Errorf("Names(%#v) = %q, %v, want an error with %q", test.in, got, err, test.err)
+		}
+	}
+}

@@ -32,7 +32,11 @@ func (s suite) checkApply(t *testing.T) {
 				t.Errorf("Sample(%s): %v", p.Path, err)
 				continue
 			}
-			r, err := actuator.Apply(ctx, reports.Command{Verb: "set", Path: p.Path, Value: now.Value})
+			value := now.Value
+			if parsed, err := p.ParseValue(reports.FormatValue(value)); err == nil {
+				value = parsed // as it comes from the runner
+			}
+			r, err := actuator.Apply(ctx, reports.Command{Verb: "set", Path: p.Path, Value: value})
 			if err == nil {
 				err = checkReading(p, r)
 			}
