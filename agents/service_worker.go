@@ -236,6 +236,8 @@ func (s *service) closeAgent() {
 		if err != nil {
 			s.log.Warn("close agent", "err", err)
 		}
+		s.drain() // what its outputs were left as
+		s.ready, s.mute = false, false
 		inst.agent = nil
 		inst.retire()
 		s.inst = nil
