@@ -145,7 +145,7 @@ func (a *gpioAgent) forget() error {
 	}
 	maps.DeleteFunc(keep, func(_ string, ruled bool) bool { return !ruled })
 	specs, groups := held.rules()
-	bank, err := a.bank.Replace(specs, groups, keep, a.now())
+	bank, err := a.bank.Replace(specs, groups, keep, time.Now())
 	if err != nil {
 		return err
 	}

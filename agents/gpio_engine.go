@@ -49,7 +49,9 @@ func (a *gpioAgent) run() {
 			a.absorb()
 			c.f()
 			if a.closed {
-				a.last()
+				if !a.gone {
+					close(a.out)
+				}
 				close(c.done)
 				return
 			}
@@ -71,32 +73,15 @@ func (a *gpioAgent) run() {
 	}
 }
 
-// last gives the runner what it has room for, and ends the events.
-func (a *gpioAgent) last() {
-	if a.gone {
-		return
+// stamp returns the time of a reading: when it came, or, if a later one was given out since, right after that. So what the engine
+// did or learnt first is older, and the runner never takes the older for the newer. For what is read from a line it is taken
+// before.
+func (a *gpioAgent) stamp(came time.Time) time.Time {
+	if !came.After(a.clock) {
+		came = a.clock.Add(1)
 	}
-	for {
-		out, first := a.queue.head(a.out)
-		select {
-		case out <- first:
-			a.queue.pop()
-		default:
-			close(a.out)
-			return
-		}
-	}
-}
-
-// now returns the time, later than any that was given out before: what happened first is older, so that the runner never takes
-// the older for the newer.
-func (a *gpioAgent) now() time.Time {
-	now := time.Now()
-	if !now.After(a.clock) {
-		now = a.clock.Add(1)
-	}
-	a.clock = now
-	return now
+	a.clock = came
+	return came
 }
 
 // work does what is due, and tells of what has changed.
@@ -128,8 +113,8 @@ func (a *gpioAgent) next() time.Time {
 }
 
 // put gives the runner a reading: at once if there is room, since it is to have what a command has done before the answer.
-func (a *gpioAgent) put(path string, value any, at time.Time) {
-	r := reports.Reading{Path: path, Value: value, Time: at}
+func (a *gpioAgent) put(path string, value any, came time.Time) {
+	r := reports.Reading{Path: path, Value: value, Time: a.stamp(came)}
 	if a.gone {
 		return
 	}

@@ -40,7 +40,7 @@ func (a *gpioAgent) beginSense(l *gpioLine) error {
 	if kept {
 		o.Seq = old.machine.Seq()
 	}
-	l.machine = input.New(o, level == 1, a.now())
+	l.machine = input.New(o, level == 1, time.Now())
 	if s.count {
 		l.machine.SetTotal(a.total(l.name))
 	}
@@ -58,7 +58,7 @@ func (a *gpioAgent) edge(e gpioSeen) {
 
 // tick tells an input that time has passed, if it waits for that, and makes its counts known.
 func (a *gpioAgent) tick(l *gpioLine) {
-	now := a.now()
+	now := time.Now()
 	for at := l.machine.Next(); !at.IsZero() && !at.After(now); at = l.machine.Next() {
 		a.outcome(l, l.machine.Tick(now), now)
 	}
@@ -181,5 +181,5 @@ func (a *gpioAgent) setTotal(name string, n int64) (reports.Reading, error) {
 	}
 	l.machine.SetTotal(uint64(n))
 	l.countsSaid.Total = uint64(n)
-	return reports.Reading{Value: n, Time: a.now()}, nil
+	return reports.Reading{Value: n, Time: a.stamp(time.Now())}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // gpioLink is what the failsafes know of who controls the outputs.
@@ -109,7 +110,7 @@ func (a *gpioAgent) linked(topic string, up bool) {
 
 // tellLinks tells the bank who is there.
 func (a *gpioAgent) tellLinks() {
-	now := a.now()
+	now := time.Now()
 	for _, l := range a.present.lines {
 		if f := l.failsafe(); f != nil {
 			a.bank.Link(l.name, !a.link.down[""] && !a.link.down[f.Watch], now)

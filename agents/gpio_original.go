@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"rollcall/config"
 	"rollcall/gpio/original"
@@ -223,5 +224,5 @@ func (a *gpioAgent) turn(path string, v any) (reports.Reading, error) {
 	}
 	a.renewed.Store(true)
 	value, err := a.value(path)
-	return reports.Reading{Path: path, Value: value, Time: a.now()}, err
+	return reports.Reading{Path: path, Value: value, Time: a.stamp(time.Now())}, err
 }

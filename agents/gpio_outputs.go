@@ -65,7 +65,7 @@ func (a *gpioAgent) drive() {
 		if a.bank == nil {
 			return
 		}
-		now := a.now()
+		now := time.Now()
 		changes := a.bank.Due(now)
 		for _, c := range changes {
 			a.carryOut(c, now)
@@ -134,11 +134,11 @@ func (a *gpioAgent) tell() {
 	}
 	if is := a.failsafe(); is != a.told.failsafe {
 		a.told.failsafe = is
-		a.put(gpioFailsafePath, is, a.now())
+		a.put(gpioFailsafePath, is, time.Now())
 	}
 	if a.lost != a.told.lost {
 		a.told.lost = a.lost
-		a.put(gpioLostPath, a.lost, a.now())
+		a.put(gpioLostPath, a.lost, time.Now())
 	}
 }
 
@@ -150,10 +150,10 @@ func (a *gpioAgent) tellOutput(l *gpioLine, answered bool) {
 		return
 	}
 	if is.on != was.on && !answered {
-		a.put(l.path, is.on, a.now())
+		a.put(l.path, is.on, time.Now())
 	}
 	if l.out.As == gpioLED && is.patternName() != was.patternName() {
-		a.put("blink/"+l.name, is.patternName(), a.now())
+		a.put("blink/"+l.name, is.patternName(), time.Now())
 	}
 }
 
@@ -175,7 +175,7 @@ func (a *gpioAgent) command(path string, do func(name string, now time.Time) (bo
 	if err != nil {
 		return reports.Reading{}, err
 	}
-	finally, err := do(l.name, a.now())
+	finally, err := do(l.name, time.Now())
 	if err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeOutOfRange, "%s: %w", path, err)
 	}
@@ -197,7 +197,7 @@ func (a *gpioAgent) command(path string, do func(name string, now time.Time) (bo
 		}
 	}
 	a.tellOutput(l, true)
-	return reports.Reading{Path: path, Value: l.said.on, Time: a.now()}, nil
+	return reports.Reading{Path: path, Value: l.said.on, Time: a.stamp(time.Now())}, nil
 }
 
 // readBack reads what is on the line of an output.
@@ -246,7 +246,7 @@ func (a *gpioAgent) setPattern(path, pattern string) (reports.Reading, error) {
 		return r, err
 	}
 	a.put(path, r.Value, r.Time)
-	return reports.Reading{Value: a.present.byPath[path].said.patternName(), Time: a.now()}, nil
+	return reports.Reading{Value: a.present.byPath[path].said.patternName(), Time: a.stamp(time.Now())}, nil
 }
 
 // toggle switches an output to what it is not, or is not about to be.

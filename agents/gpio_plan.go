@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"rollcall/gpio"
 	"rollcall/reports"
@@ -128,13 +129,13 @@ func (a *gpioAgent) close() error {
 	for _, on := range []bool{false, true} { // what goes off does so first
 		for _, l := range a.present.lines {
 			if l.hold.held() && !a.gone {
-				errs = append(errs, a.leave(l, on))
+				errs = append(errs, l.leave(on))
 			}
 		}
 	}
 	for _, l := range a.present.lines {
 		if l.sense != nil && l.sense.count {
-			errs = append(errs, a.keepTotal(l.name, l.machine.Count(a.now()).Total))
+			errs = append(errs, a.keepTotal(l.name, l.machine.Count(time.Now()).Total))
 		}
 		if err := l.release(); err != nil && !a.gone {
 			errs = append(errs, err)
@@ -149,23 +150,13 @@ func (a *gpioAgent) close() error {
 	return errors.Join(errs...)
 }
 
-// leave drives an output to its safe value, if that is on as asked, and tells of it.
-func (a *gpioAgent) leave(l *gpioLine, on bool) error {
+// leave drives an output to its safe value, if that is on as asked.
+func (l *gpioLine) leave(on bool) error {
 	switch {
 	case l.mod != nil && l.hold.channel != nil && on == (l.mod.safe == 100):
-		if err := l.stopMod(); err != nil {
-			return err
-		}
-		if l.mod.servo == nil {
-			a.put(l.path, l.mod.safe, a.now())
-		}
-		return nil
+		return l.stopMod()
 	case l.out == nil, l.out.Safe == gpioSafeKeep, on != (l.out.Safe == gpioSafeOn):
 		return nil
 	}
-	if err := l.hold.line.SetValue(gpioBit(on)); err != nil {
-		return err
-	}
-	a.put(l.path, on, a.now())
-	return nil
+	return l.hold.line.SetValue(gpioBit(on))
 }

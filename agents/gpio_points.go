@@ -158,11 +158,12 @@ func gpioPatterns(sep string) string {
 
 // sample reads a point.
 func (a *gpioAgent) sample(path string) (reports.Reading, error) {
+	at := a.stamp(time.Now()) // an edge that comes while it is read is newer
 	v, err := a.value(path)
 	if err != nil {
 		return reports.Reading{}, err
 	}
-	return reports.Reading{Path: path, Value: v, Time: a.now(), Stale: v == nil}, nil
+	return reports.Reading{Path: path, Value: v, Time: at, Stale: v == nil}, nil
 }
 
 // value returns the value of a point; nil: it has none yet.
@@ -184,7 +185,7 @@ func (a *gpioAgent) value(path string) (any, error) {
 		return nil, err
 	}
 	kind, _, _ := strings.Cut(path, "/")
-	now := a.now()
+	now := time.Now()
 	switch kind {
 	case "input":
 		return a.level(l, now)

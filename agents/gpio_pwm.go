@@ -185,7 +185,7 @@ func (a *gpioAgent) setMod(path string, v float64, over time.Duration) (reports.
 	if err != nil {
 		return reports.Reading{}, err
 	}
-	now := a.now()
+	now := time.Now()
 	from := l.value
 	if l.fade != nil {
 		from, _ = l.fade.At(now)
@@ -203,7 +203,7 @@ func (a *gpioAgent) setMod(path string, v float64, over time.Duration) (reports.
 		return reports.Reading{}, err
 	}
 	a.drive()
-	return reports.Reading{Path: path, Value: v, Time: a.now()}, nil
+	return reports.Reading{Path: path, Value: v, Time: a.stamp(time.Now())}, nil
 }
 
 // modulate begins a fade, or sets the value at once.
@@ -222,7 +222,7 @@ func (a *gpioAgent) modulate(l *gpioLine, from, v float64, over time.Duration, n
 
 // fadeOn goes on with a fade.
 func (a *gpioAgent) fadeOn(l *gpioLine) {
-	now := a.now()
+	now := time.Now()
 	if now.Before(l.fade.next) {
 		return
 	}
@@ -232,7 +232,7 @@ func (a *gpioAgent) fadeOn(l *gpioLine) {
 		_ = a.failed(err) // only looked at
 		a.log.Error("fade ended", "output", l.path, "err", err)
 		l.value, l.fade = v, nil
-		a.put(l.path, v, a.now())
+		a.put(l.path, v, time.Now())
 		return
 	}
 	if done {
@@ -259,11 +259,11 @@ func (a *gpioAgent) failsafes() {
 			v = 100
 		}
 		a.log.Warn("output switched", "output", l.name, "percent", v, "why", "failsafe")
-		if err := a.modulate(l, v, v, 0, a.now()); err != nil {
+		if err := a.modulate(l, v, v, 0, time.Now()); err != nil {
 			a.log.Error("output can't be switched", "output", l.name, "err", err)
 			continue
 		}
-		a.put(l.path, v, a.now())
+		a.put(l.path, v, time.Now())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"rollcall/gpio"
 	"rollcall/gpio/output"
@@ -89,7 +90,7 @@ func (t *gpioTaking) level(l *gpioLine) (int, error) {
 
 // rules makes the bank of the outputs and their interlocks.
 func (t *gpioTaking) rules() error {
-	now := t.a.now()
+	now := time.Now()
 	keep := map[string]bool{}
 	for _, l := range t.next.lines {
 		switch old := l.old; {

@@ -23,6 +23,7 @@ type gpioBench struct {
 	dir   string
 	log   bytes.Buffer
 	fail  func(gpio.Chip) gpio.Chip // wraps every chip that is opened
+	with  Deps                      // link and root
 }
 
 func newGPIOBench(t *testing.T) *gpioBench {
@@ -34,7 +35,7 @@ func newGPIOBench(t *testing.T) *gpioBench {
 func (b *gpioBench) chip() *gpiotest.Chip { return b.chips["pinctrl-bcm2835"] }
 
 func (b *gpioBench) deps() Deps {
-	return Deps{Service: "gpio", StateDir: b.dir, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+	return Deps{Service: "gpio", StateDir: b.dir, Link: b.with.Link, Root: b.with.Root, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
 		OpenChip: func(name string) (gpio.Chip, error) {
 			chip, ok := b.chips[name]
 			if !ok {
