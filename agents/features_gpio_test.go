@@ -361,6 +361,9 @@ var gpioFeatures = []struct {
 	{"set inputs and outputs", "", func(f *features) {
 		f.do("setup", "outputs: {a: {pin: 4, initial: on}, b: {pin: 5}}")
 		f.do("set/inputs", "[a]")
+		f.board.Drive(4, 1)
+		f.wantState("input/a", "ON")
+		f.board.Drive(4, 0)
 		f.wantState("input/a", "OFF")
 		f.wantState("output/a", "")
 		f.do("set/outputs", `["a"]`)
