@@ -15,6 +15,7 @@ need nc netcat-openbsd
 need gcc gcc
 need systemd-analyze systemd
 need debootstrap debootstrap
+need mkfs.ext4 e2fsprogs
 need script bsdutils
 if [ ${#missing[@]} -gt 0 ]; then
 	apt-get update -q

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,6 +108,7 @@ func NewLAN(t testing.TB, n int) *LAN {
 	lanCount.n++
 	l := &LAN{t: t, name: fmt.Sprintf("rc%d-%d", os.Getpid(), lanCount.n), Hosts: n}
 	lanCount.Unlock()
+	removeStale(t)
 	sw := l.name + "-sw"
 	l.dir = filepath.Join(os.TempDir(), "rollcall-"+l.name)
 	if err := os.MkdirAll(l.dir, 0o755); err != nil {
@@ -134,6 +136,27 @@ func NewLAN(t testing.TB, n int) *LAN {
 		}
 	}
 	return l
+}
+
+var staleName = regexp.MustCompile(`^rc(\d+)-\d+-(sw|h\d+)$`)
+
+// removeStale removes the namespaces of test processes that were killed before they could. Their programs went with them.
+func removeStale(t testing.TB) {
+	t.Helper()
+	out, err := exec.Command("ip", "netns", "list").Output()
+	if err != nil {
+		t.Fatalf("ip netns list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		m := staleName.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		if _, err := os.Stat("/proc/" + m[1]); os.IsNotExist(err) {
+			_ = exec.Command("ip", "netns", "del", name).Run() // another test may be faster
+		}
+	}
 }
 
 // NS returns the name of host i's network namespace; i counts from 1.

@@ -5,11 +5,13 @@ package uml
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,8 +23,8 @@ import (
 type Guest struct {
 	t       testing.TB
 	dir     string // of the job: shared with the guest
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when the kernel's process has ended
+	guard   *guard
+	done    chan struct{} // closed when all of the guest's processes have ended
 	timeout time.Duration
 }
 
@@ -69,25 +71,54 @@ func (g *Guest) start(cmd *exec.Cmd) {
 	}
 	defer console.Close() // the child has its own
 	cmd.Stdout, cmd.Stderr = console, console
-	// Every process of the guest is one of the host's. None outlives the test, even one that is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // every process of the guest is one of the host's
 	if err := cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}
-	g.cmd = cmd
-	go func() { // ends with the process, which kill ends
+	g.guard, err = newGuard(cmd.Process.Pid)
+	if err != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it has not ended: nobody has waited for it
+		_ = cmd.Wait()
+		g.t.Fatal(err)
+	}
+	go func() { // ends with the kernel, which kill ends
 		defer close(g.done)
 		_ = cmd.Wait() // the guest's own status says more, and is in its file
+		g.guard.kill() // a kernel that was killed leaves the processes of its programs
 	}()
 	g.t.Cleanup(g.kill)
 }
 
-// kill ends all processes of the guest, and waits for the kernel.
+// kill ends all processes of the guest, and waits for it.
 func (g *Guest) kill() {
-	if err := syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		g.t.Errorf("kill the guest: %v", err)
-	}
+	g.guard.kill()
 	<-g.done
+}
+
+// guard is a shell on the host that kills the processes of a guest when it is told, and when the test has gone, however it went:
+// neither a test that is killed nor a guest that hangs leaves anything.
+type guard struct {
+	once sync.Once
+	cmd  *exec.Cmd
+	hold io.Closer // the guard kills when this end of its pipe is closed
+}
+
+func newGuard(group int) (*guard, error) {
+	g := &guard{cmd: exec.Command("sh", "-c", `read -r _; kill -s KILL -- "-$0"`, strconv.Itoa(group))}
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what ends the test by its group must not end the guard
+	var err error
+	if g.hold, err = g.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	return g, g.cmd.Start()
+}
+
+// kill ends the guest's processes and waits for the guard.
+func (g *guard) kill() {
+	g.once.Do(func() {
+		_ = g.hold.Close() // that is the order
+		_ = g.cmd.Wait()   // 1 if the guest had ended by itself
+	})
 }
 
 // Wait waits until the guest has powered itself off. A guest that does not in time, or that breaks, fails the test.

@@ -3,8 +3,11 @@
 package uml_test
 
 import (
+	"bufio"
+	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -117,6 +120,64 @@ func TestTimeout(t *testing.T) {
 			t.Errorf("Wait noted %q, want %q in it", got, want)
 		}
 	}
+}
+
+var hold = flag.Bool("hold", false, "boot a guest and stay; for TestHoldHelper alone")
+
+// TestHoldHelper is no test: it boots guests and is then killed.
+func TestHoldHelper(t *testing.T) {
+	if !*hold {
+		t.Skip("run by TestKilled as a program")
+	}
+	uml.NewPi(t, uml.PiOptions{}).Start(false, "sh", "-c", "while :; do :; done")
+	uml.Boot(t, uml.Options{Binary: "/bin/sleep", Args: []string{"1000"}})
+	fmt.Println("both run")
+	select {}
+}
+
+// TestKilled has a test that is killed, and wants nothing of its guests to be left.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	uml.Kernel(t)
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestHoldHelper$", "-hold")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(said).ReadString('\n')
+	before := mentioning(t, dir)
+	_ = cmd.Process.Kill() // it has not been waited for
+	_ = cmd.Wait()         // killed
+	if line != "both run\n" || before < 2 {
+		t.Fatalf("the helper said %q, %v, with %d processes", line, err, before)
+	}
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(patience); mentioning(t, dir) > 0; <-again.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d processes are left", mentioning(t, dir), before)
+		}
+	}
+}
+
+// mentioning returns how many processes have the text in their command line.
+func mentioning(t *testing.T, text string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), text) {
+			n++
+		}
+	}
+	return n
 }
 
 // TestBroken has guests that cannot run their binary.
