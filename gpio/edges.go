@@ -87,14 +87,18 @@ func (w *wireV2) read(events func(Event), gone func()) {
 	}
 }
 
-// configure changes the line while the reader is paused. Edges that nobody has read by then are dropped.
+// configure changes the line while the reader is paused. Edges of before that nobody has read by then are dropped. A line that had
+// no events has none of these: what the kernel has queued by then came after the change, and a sensor that answers as soon as its
+// line is let go must not lose it.
 func (w *wireV2) configure(o LineOptions) (Feature, string, error) {
 	if err := w.apply(o); err != nil {
 		_ = w.apply(w.o) // the kernel notes flags before it looks at whether they work; the first error says more
 		return "", "", err
 	}
+	if w.o.Events != nil {
+		w.drain()
+	}
 	w.o = o
-	w.drain()
 	w.base = w.last
 	return "", "", nil
 }

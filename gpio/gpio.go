@@ -42,7 +42,8 @@ type Line interface {
 	// other error, as far as the hardware obeys.
 	//
 	// It waits for a running Events function, so that must not call it. No edge of before is delivered after it, and Seq
-	// counts from 1 again. What happened meanwhile makes no event and no gap: read Value after it.
+	// counts from 1 again. What happened meanwhile makes no event and no gap: read Value after it. Of a line that had no events
+	// it makes some from the moment on at which the kernel looks for them.
 	Reconfigure(o LineOptions) error
 	// Close gives the line back. No event is delivered after it; it waits for a running Events function, so that must not
 	// call it. Closing again does nothing.

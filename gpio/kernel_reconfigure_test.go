@@ -181,6 +181,37 @@ func TestKernelBurstAfterReconfigure(t *testing.T) {
 	}
 }
 
+// TestKernelEdgeInReconfigure has edges come after the kernel has begun to look for them, but before Reconfigure has returned, as
+// those of a sensor that answers at once. A line that had no events keeps them; one that had drops them with those of before.
+func TestKernelEdgeInReconfigure(t *testing.T) {
+	c, s := bank(t)
+	got := make(chan gpio.Event, 8)
+	o := gpio.LineOptions{Events: func(e gpio.Event) { got <- e }}
+	l := chiptest.Request(t, c, 0, gpio.LineOptions{Consumer: "at-once", Output: true})
+	s.Drive(0, 0)
+	if err := gpio.ApplyOnly(l, o); err != nil {
+		t.Fatal(err)
+	}
+	s.Drive(0, 1)
+	waitInterrupts(t, "at-once", 1)
+	if err := l.Reconfigure(o); err != nil {
+		t.Fatal(err)
+	}
+	if e := nextEvent(t, got); !e.Rising || e.Seq != 1 {
+		t.Errorf("event %+v, want rising, seq 1", e)
+	}
+	if err := l.Reconfigure(gpio.LineOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reconfigure(o); err != nil {
+		t.Fatal(err)
+	}
+	s.Drive(0, 0)
+	if e := nextEvent(t, got); e.Rising || e.Seq != 1 || len(got) > 0 {
+		t.Errorf("event %+v and %d more after events were off, want falling, seq 1", e, len(got))
+	}
+}
+
 // TestKernelUnplugged takes the chip away while lines are held. The kernel does not refuse that, so that neither may be taken
 // for granted: that lines which are held keep a chip, and that a chip which is there stays.
 func TestKernelUnplugged(t *testing.T) {
