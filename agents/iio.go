@@ -1,0 +1,315 @@
+package agents
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"rollcall/config"
+)
+
+// What the agents of the kernel's Industrial I/O have in common: devices and channels in sysfs as
+// Documentation/ABI/testing/sysfs-bus-iio has them.
+
+// iioDevices is where the kernel has its devices and triggers, below the root.
+const iioDevices = "sys/bus/iio/devices"
+
+// iioDevice is a device that was found. The kernel numbers devices as they come, so one that was unplugged and is back may be
+// another number, and its old number another device: fresh sees to that.
+type iioDevice struct {
+	search iioSearch
+	iioIdentity
+}
+
+// iioSearch says which device is wanted.
+type iioSearch struct {
+	root string
+	want string                // name, label, address, iio:deviceN or path; "": the only one that fits
+	what string                // what fits, in words
+	fits func([]string) bool   // by the names of its files
+	hint func(s string) string // what to do where there is none
+}
+
+// iioIdentity is what a device is known by.
+type iioIdentity struct{ dir, name, label, address string }
+
+// String returns the device as errors name it.
+func (i iioIdentity) String() string {
+	words := []string{cmp.Or(i.name, "no name")}
+	if i.label != "" {
+		words = append(words, "label "+i.label)
+	}
+	if i.address != "" {
+		words = append(words, "at "+i.address)
+	}
+	return filepath.Base(i.dir) + " (" + strings.Join(words, ", ") + ")"
+}
+
+// find returns the one device that is wanted. More than one is an error that lists them.
+func (s iioSearch) find() (*iioDevice, error) {
+	dirs, _ := filepath.Glob(filepath.Join(s.root, iioDevices, "iio:device*")) // the pattern is no bad one
+	var all, found []iioIdentity
+	for _, dir := range dirs {
+		i, err := iioIdentify(dir)
+		if err != nil {
+			continue // it is just going away
+		}
+		all = append(all, i)
+		if s.matches(i) {
+			found = append(found, i)
+		}
+	}
+	list := func(ids []iioIdentity) string {
+		var words []string
+		for _, i := range ids {
+			words = append(words, i.String())
+		}
+		return strings.Join(words, ", ")
+	}
+	switch {
+	case len(found) == 1:
+		return &iioDevice{s, found[0]}, nil
+	case len(found) > 1:
+		return nil, fmt.Errorf("%d IIO devices fit: %s; say which in device: by a label, an address as 1-0048, or a path", len(found), list(found))
+	case len(all) == 0:
+		return nil, fmt.Errorf("there is no IIO device: %s", s.hint(s.want))
+	case s.want == "":
+		return nil, fmt.Errorf("no IIO device has %s: there are %s; %s", s.what, list(all), s.hint(""))
+	}
+	return nil, fmt.Errorf("no IIO device %.60q with %s: there are %s; %s", s.want, s.what, list(all), s.hint(s.want))
+}
+
+// matches reports whether the device is wanted.
+func (s iioSearch) matches(i iioIdentity) bool {
+	files, err := iioFiles(i.dir)
+	if err != nil || !s.fits(files) {
+		return false
+	}
+	if strings.Contains(s.want, "/") {
+		want, err := filepath.EvalSymlinks(filepath.Join(s.root, s.want))
+		have, err2 := filepath.EvalSymlinks(i.dir)
+		return err == nil && err2 == nil && want == have
+	}
+	return s.want == "" || slices.Contains([]string{i.name, i.label, i.address, filepath.Base(i.dir)}, s.want)
+}
+
+// iioIdentify looks at a device. Its address is the name of the device of the bus that it belongs to: 1-0048 is 0x48 on I2C bus 1,
+// spi0.0 the first chip select of SPI bus 0.
+func iioIdentify(dir string) (iioIdentity, error) {
+	i := iioIdentity{dir: dir}
+	var err error
+	if i.name, err = iioRead(dir, "name"); errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(dir) // a driver may give it no name
+	}
+	if err != nil {
+		return i, err
+	}
+	if label, err := iioRead(dir, "label"); err == nil { // kernel 5.8 or later, and only where the device tree has one
+		i.label = label
+	}
+	if link, err := os.Readlink(dir); err == nil {
+		if parent := filepath.Base(filepath.Dir(link)); parent != "devices" {
+			i.address = parent
+		}
+	}
+	return i, nil
+}
+
+// fresh makes sure that the device is there, under whatever number.
+func (d *iioDevice) fresh() error {
+	if now, err := iioIdentify(d.dir); err == nil && now == d.iioIdentity {
+		return nil
+	}
+	found, err := d.search.find()
+	if err != nil {
+		return err
+	}
+	d.iioIdentity = found.iioIdentity
+	return nil
+}
+
+// iioFiles returns the names of the files of a device, those with shorter names first, so that voltage2 comes before voltage10.
+func iioFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	return names, nil
+}
+
+func iioRead(dir, name string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	return strings.TrimSpace(string(data)), err
+}
+
+// readInt reads a file that holds a whole number, as counts are.
+func (d *iioDevice) readInt(name string) (int64, error) {
+	text, err := iioRead(d.dir, name)
+	if err != nil {
+		return 0, fmt.Errorf("%w%s", err, iioAdvice(err))
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s has %.40q, which is no count", name, text)
+	}
+	return n, nil
+}
+
+// readFloat reads a file that holds a number, as scales are.
+func (d *iioDevice) readFloat(name string) (float64, error) {
+	text, err := iioRead(d.dir, name)
+	if err != nil {
+		return 0, fmt.Errorf("%w%s", err, iioAdvice(err))
+	}
+	return iioNumber(name, text)
+}
+
+// write writes a file of the device.
+func (d *iioDevice) write(name, value string) error {
+	// Without O_CREATE: to make a file is what sysfs forbids, instead of saying that there is none.
+	file, err := os.OpenFile(filepath.Join(d.dir, name), os.O_WRONLY|os.O_TRUNC, 0)
+	if err == nil {
+		_, err = file.WriteString(value)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%w%s", err, iioAdvice(err))
+	}
+	return nil
+}
+
+// iioAdvice says what may be done about an error of the kernel.
+func iioAdvice(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return " (the user needs the rights to the files of the device: a udev rule for the subsystem iio gives them to a group)"
+	case errors.Is(err, syscall.EBUSY):
+		return " (the device's buffer is in use, by this service or by another program)"
+	case errors.Is(err, syscall.EROFS):
+		return " (sysfs is read-only here: the service's unit must not set ProtectKernelTunables, a container needs /sys writable)"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV):
+		return " (the device was unplugged, or its driver unloaded)"
+	case errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ETIMEDOUT):
+		return " (the chip does not answer: look at its wiring, power and address)"
+	}
+	return ""
+}
+
+// iioNumber parses a number as the kernel writes it.
+func iioNumber(name, text string) (float64, error) {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0, fmt.Errorf("%s has %.40q, which is no number", name, text)
+	}
+	return v, nil
+}
+
+// iioChannel is a channel: voltage0, voltage1-voltage2, voltage3_supply.
+type iioChannel struct {
+	direction    string // in or out
+	id           string // voltage1-voltage2
+	kind         string // voltage
+	differential bool
+}
+
+// iioChannelName is the name of a channel in the name of its file: type, number, the same of what is subtracted, and a name that
+// some drivers add.
+func iioChannelName() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z]+)[0-9]*(-[a-z]+[0-9]*)?(_[A-Za-z0-9][A-Za-z0-9_.-]*)?$`)
+}
+
+// iioLongest keeps the paths of points within reports.MaxPath.
+const iioLongest = 64
+
+// iioChannels returns the channels of a direction, of kinds that are wanted, that the files give: by what ends in _raw, or in
+// _input where a driver measures in units and has no counts.
+func iioChannels(files []string, direction string, wanted func(kind string) bool) []iioChannel {
+	pattern := iioChannelName()
+	var out []iioChannel
+	for _, suffix := range []string{"_raw", "_input"} {
+		for _, file := range files {
+			id, ok := strings.CutPrefix(file, direction+"_")
+			if ok {
+				id, ok = strings.CutSuffix(id, suffix)
+			}
+			m := pattern.FindStringSubmatch(id)
+			if !ok || m == nil || len(id) > iioLongest || !wanted(m[1]) {
+				continue
+			}
+			if slices.ContainsFunc(out, func(c iioChannel) bool { return c.id == id }) {
+				continue
+			}
+			out = append(out, iioChannel{direction, id, m[1], m[2] != ""})
+		}
+	}
+	return out
+}
+
+// file returns the name of the channel's own file of that kind: in_voltage0_raw.
+func (c iioChannel) file(what string) string { return c.direction + "_" + c.id + "_" + what }
+
+// attribute returns which of the files has an attribute of the channel: its own, that of all channels of its type, of its
+// direction, or of the device, in this order; "" if none has. See __iio_device_attr_init in drivers/iio/industrialio-core.c.
+func (c iioChannel) attribute(files []string, what string) string {
+	kind := c.kind
+	if c.differential {
+		kind += "-" + c.kind
+	}
+	for _, name := range []string{c.file(what), c.direction + "_" + kind + "_" + what, c.direction + "_" + what, what} {
+		if slices.Contains(files, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// iioUnit is how a kind of channel is measured. The kernel's unit by divisor is the point's: to divide keeps 1650 mV at 1.65 V.
+type iioUnit struct {
+	point, unit, class, label string
+	divisor                   float64
+}
+
+// iioUnitOf returns the unit of a kind of channel. The kernel measures in mV, mA, mW, milli degrees Celsius and Ω.
+func iioUnitOf(kind string) (iioUnit, bool) {
+	switch kind {
+	case "voltage":
+		return iioUnit{"volts", "V", "voltage", "voltage", 1e3}, true
+	case "current":
+		return iioUnit{"amperes", "A", "current", "current", 1e3}, true
+	case "power":
+		return iioUnit{"watts", "W", "power", "power", 1e3}, true
+	case "temp":
+		return iioUnit{"celsius", "°C", "temperature", "temperature", 1e3}, true
+	case "resistance":
+		return iioUnit{"ohms", "Ω", "", "resistance", 1}, true
+	}
+	return iioUnit{}, false
+}
+
+// iioMeasure returns what a count means in the kernel's unit: "(raw + offset) * scale".
+func iioMeasure(raw int64, offset, scale float64) float64 { return (float64(raw) + offset) * scale }
+
+// iioRoot returns what stands before /proc, /sys and /dev.
+func iioRoot(d Deps) string { return filepath.Join("/", d.Root) }
+
+// iioAt makes an error about an option that is found with the hardware.
+func iioAt(d Deps, path, format string, args ...any) error {
+	if d.At == nil {
+		return config.At(path, format, args...)
+	}
+	return d.At(path, format, args...)
+}
