@@ -126,12 +126,13 @@ func (t *gpioTaking) settle(keep map[string]bool) {
 	for _, group := range t.next.options.Interlocks {
 		for i, name := range group {
 			l := t.next.byPath["output/"+name]
-			if !l.start || keep[name] || l.out.Initial == gpioOn && !l.stays {
-				continue
+			if !l.start || l.stays || l.out.Initial == gpioOn {
+				continue // what we hold is not switched by a set-up, and who says on shall have it, or be refused
 			}
 			for j, other := range group {
 				// Of two that both begin by what was there, the first of the group stays.
-				if j != i && on(other) && (j < i || keep[other] || t.next.byPath["output/"+other].out.Initial == gpioOn) {
+				o := t.next.byPath["output/"+other]
+				if j != i && on(other) && (j < i || o.stays || o.out.Initial == gpioOn) {
 					t.a.log.Warn("an output begins off, since one that it is interlocked with is on", "output", name, "other", other)
 					l.start = false
 				}
