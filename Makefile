@@ -52,7 +52,7 @@ uninstall: ## take away what install has put in place; a changed configuration s
 	systemd/install.sh --remove '$(DESTDIR)' '$(PREFIX)' '$(SYSCONF)' '$(UDEVDIR)'
 
 docs: ## write the generated part of docs/ anew
-	go test ./docs -run Generated -update
+	go test ./docs -run "Generated|AgentPages|GPIOTable" -update
 
 clean: ## remove what was built
 	rm -rf bin dist

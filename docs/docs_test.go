@@ -36,18 +36,7 @@ refused and the old one stays in force.
 This page is generated (` + "`make docs`" + `).
 
 `)
-	table := func(keys []config.Key) {
-		b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
-		for _, k := range keys {
-			cell := func(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
-			def := ""
-			if k.Default != "" {
-				def = "`" + cell(k.Default) + "`"
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Path, cell(k.Type), def, cell(k.Doc))
-		}
-		b.WriteString("\n")
-	}
+	table := func(keys []config.Key) { keyTable(&b, keys) }
 	host := config.Default()
 	host.Host = ""
 	table(config.Keys("", &host))
@@ -66,6 +55,22 @@ This page is generated (` + "`make docs`" + `).
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
+
+// keyTable writes what keys there are.
+func keyTable(b *strings.Builder, keys []config.Key) {
+	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
+	for _, k := range keys {
+		def := ""
+		if k.Default != "" {
+			def = "`" + cell(k.Default) + "`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", k.Path, cell(k.Type), def, cell(k.Doc))
+	}
+	b.WriteString("\n")
+}
+
+// cell writes a text so that it stays in its cell.
+func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
 func TestGenerated(t *testing.T) {
 	want := reference()
