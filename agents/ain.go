@@ -42,7 +42,7 @@ const ainWiring = `A Raspberry Pi has no analog inputs of its own. The kernel dr
 
 - ADS1115 or ADS1015 on I2C (SDA pin3, SCL pin5, VDD 3.3 V, ADDR to ground):
   ` + "`dtoverlay=ads1115,cha_enable=true,chb_enable=true,chc_enable=true,chd_enable=true`" + `
-  (` + "`ads1015`" + ` for that chip; ` + "`dtparam=i2c_arm=on`" + ` must stand before it). Another address: ` + "`addr=0x49`" + `.
+  (` + "`ads1015`" + ` for that chip; the kernel calls both ads1015; ` + "`dtparam=i2c_arm=on`" + ` must stand before it). Another address: ` + "`addr=0x49`" + `.
 - MCP3008 or MCP3208 on SPI (CLK pin23, DOUT pin21, DIN pin19, CS pin24, VDD and VREF 3.3 V): ` + "`dtoverlay=mcp3008,spi0-0-present`" + `;
   for the MCP3208 ` + "`dtoverlay=anyspi,spi0-0,dev=\"microchip,mcp3208\"`" + `, which tells the kernel nothing of VREF: give each channel
   its scale, the millivolts of a count: ` + "`scale: 0.80566`" + ` (3300 mV / 4096).

@@ -64,7 +64,7 @@ func ainHint(want string) string {
 	case strings.HasPrefix(want, "mcp"):
 		return "put dtoverlay=mcp3008,spi0-0-present into /boot/firmware/config.txt and restart"
 	case strings.HasPrefix(want, "ads"):
-		return "put dtoverlay=" + want + ",cha_enable=true into /boot/firmware/config.txt and restart"
+		return "put dtoverlay=" + want + ",cha_enable=true into /boot/firmware/config.txt and restart (the kernel calls an ADS1115 ads1015 too)"
 	}
 	return "an A/D converter needs its dtoverlay line in /boot/firmware/config.txt, such as dtoverlay=ads1115,cha_enable=true, and a restart"
 }
