@@ -50,8 +50,9 @@ type Actuator interface {
 type Notifier interface {
 	// Events returns the channel of readings, always the same one; it is closed by Close, and if it is closed before, the
 	// runner makes the agent anew. Time says when it happened: a sample or a read-back of before is not published after it. The
-	// channel is received from whatever the agent does, so that a method may wait until it has room. An agent that is no Sampler
-	// puts the value of every point there after New and Setup.
+	// channel is received from whatever the agent does, so that a method may wait until it has room. What is put
+	// there during Setup is taken when that has returned and the points are described. An agent that is no Sampler puts the value
+	// of every point there in New and Setup.
 	Events() <-chan reports.Reading
 }
 

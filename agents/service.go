@@ -54,7 +54,8 @@ type service struct {
 	since       time.Time // when the present agent was ready
 	retryAt     time.Time // when the agent is made anew
 	events      <-chan reports.Reading
-	mute        bool // events has ended while the worker was at work
+	mute        bool              // events has ended while the worker was at work
+	held        []reports.Reading // events that came in during a setup, whose points may be described only then
 	status      reports.Status
 	schedule    *schedule
 	batches     []batch // due, not yet sampled

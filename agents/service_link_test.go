@@ -146,6 +146,7 @@ func TestLink(t *testing.T) {
 
 	w := newWatch(t, b.URL())
 	w.publish("/elsewhere/status", "kept", true)
+	w.wantLast("/elsewhere/status", "kept") // or it would come live, and retained as well
 	w.publish("/h/s/setup", `{"value":"/elsewhere/status","id":1}`, false)
 	if r := w.result("/h/s/result", "1"); !r.OK {
 		t.Fatalf("setup: %+v", r)

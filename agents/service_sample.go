@@ -199,6 +199,15 @@ func (s *service) drain() {
 	}
 }
 
+// release takes the events that were held.
+func (s *service) release() {
+	held := s.held
+	s.held = nil
+	for _, r := range held {
+		s.event(r, true)
+	}
+}
+
 // disorder is how much older than the last one a reading may be to be taken for one that was overtaken on its way, such as a
 // sample by the edge that came after it. With more it is the clock that was set back.
 const disorder = 10 * time.Second
@@ -269,6 +278,10 @@ func (s *service) event(r reports.Reading, ok bool) {
 		if s.mute = s.call != nil; !s.mute { // if the worker is at work, finish sees to it
 			s.fail(s.muted())
 		}
+		return
+	}
+	if s.call != nil && s.call.holds && len(s.held) < drained {
+		s.held = append(s.held, r)
 		return
 	}
 	if _, err := s.took(r.Path, r, time.Now(), false); err != nil {

@@ -2,7 +2,6 @@ package agents
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -135,11 +134,24 @@ func TestSetupReadsEachPointOnce(t *testing.T) {
 	})
 }
 
-// TestSetupOfAnAgentThatGivesEventsOnly publishes them before the result.
+// TestSetupOfAnAgentThatGivesEventsOnly publishes them before the result, those of points that are described only then included,
+// and more than the channel has room for.
 func TestSetupOfAnAgentThatGivesEventsOnly(t *testing.T) {
 	t.Parallel()
 	a := newFake()
-	a.onSetup = func(context.Context, []byte) error {
+	a.onSetup = func(_ context.Context, doc []byte) error {
+		a.mu.Lock()
+		a.points = append(a.points, reports.Point{Path: fmt.Sprint("new", len(a.points)), Type: reports.Int, Access: reports.Get})
+		path := a.points[len(a.points)-1].Path
+		a.mu.Unlock()
+		for n := range int64(20) {
+			a.events <- reports.Reading{Path: path, Value: n, Time: time.Now()}
+		}
+		if string(doc) == "bad" {
+			a.points = a.points[:len(a.points)-1]
+			a.events <- reports.Reading{Path: "level", Value: int64(9), Time: time.Now()}
+			return errors.New("bad")
+		}
 		a.events <- reports.Reading{Path: "level", Value: int64(4), Time: time.Now()}
 		a.events <- reports.Reading{Path: "button", Value: true}
 		return nil
@@ -149,10 +161,16 @@ func TestSetupOfAnAgentThatGivesEventsOnly(t *testing.T) {
 			b.order()
 			b.do("setup", "b: 1")
 			got := b.order()
-			if len(got) == 0 || got[len(got)-1] != "result" || !slices.Contains(got, "level=4") || !slices.Contains(got, "button=ON") {
-				t.Fatalf("order %q, want the states and the event, and the result last", got)
+			last := a.points[len(a.points)-1].Path
+			if len(got) != 25 || got[0] != "description" || got[24] != "result" || !slices.Contains(got, last+"=19") || !slices.Contains(got, "level=4") ||
+				!slices.Contains(got, "button=ON") {
+				t.Fatalf("order %q, want the description, the states and the event, and the result last", got)
 			}
 		}
+		b.wantCodes()
+		b.do("setup", "bad")
+		b.wantCodes(reports.CodeBadSetup)
+		b.wantState("level", "9") // an edge that came meanwhile is not lost
 	})
 }
 
@@ -217,6 +235,29 @@ func TestSetupWithAPointThatHangs(t *testing.T) {
 		close(hold)
 		b.after(time.Minute) // the other points are read as soon as their back-off lets them
 		b.wantState("error", "")
+		b.wantCodes()
+	})
+}
+
+// TestEventsDuringASetupThatHangs wait for its end, but not for ever.
+func TestEventsDuringASetupThatHangs(t *testing.T) {
+	t.Parallel()
+	a := newFake()
+	var hold chan struct{}
+	a.onSetup = func(context.Context, []byte) error { <-hold; return nil }
+	inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return a, nil }, func(b *bench) {
+		b.do("setup", "b: 1")
+		a.events <- reports.Reading{Path: "level", Value: int64(9), Time: time.Now()}
+		b.after(time.Second)
+		b.wantState("level", "1")
+		b.after(setupTimeout + time.Second)
+		b.wantCodes(reports.CodeTimeout)
+		b.wantState("level", "9")
+		a.events <- reports.Reading{Path: "level", Value: int64(5), Time: time.Now()}
+		synctest.Wait()
+		b.wantState("level", "5")
+		close(hold)
+		synctest.Wait()
 		b.wantCodes()
 	})
 }
@@ -403,132 +444,4 @@ func TestAgentSaysWhyEventsEnd(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestSetOfAJSONPoint hands the agent the list, however it was written, and Names reads it.
-func TestSetOfAJSONPoint(t *testing.T) {
-	t.Parallel()
-	a := newFake()
-	a.points = append(a.points, reports.Point{Path: "inputs", Type: reports.JSON, Access: reports.Get | reports.Set},
-		reports.Point{Path: "input/a", Type: reports.Bool, Access: reports.Get}, reports.Point{Path: "input/b", Type: reports.Bool, Access: reports.Get})
-	a.put("inputs", []string{})
-	a.put("input/a", true)
-	a.put("input/b", true)
-	a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) {
-		names, err := reports.Names(c.Value)
-		if err != nil {
-			return reports.Reading{}, err
-		}
-		a.put(c.Path, names)
-		return a.read(c.Path)
-	}
-	inBubble(t, nil, same(a), func(b *bench) {
-		for _, payload := range []string{`["a","b"]`, `[a,b]`, "a, b", `{"value":["a","b"]}`, `{"value":"[a,b]"}`, ` [ "a" , 'b' ] `} {
-			b.do("set/inputs", "[]")
-			b.wantState("inputs", "[]")
-			b.do("set/inputs", payload)
-			b.wantState("inputs", `["a","b"]`)
-			b.wantCodes("", "")
-		}
-		for _, payload := range []string{"[a", "a b", "[a,a]", "[a,,b]", "", `{"value":{"a":1}}`, "[[a]]", `{"value":null}`} {
-			b.do("set/inputs", payload)
-			b.wantState("inputs", `["a","b"]`)
-			b.wantCodes(reports.CodeWrongType)
-		}
-		// A branch is its own name and what lies below, not what begins with it.
-		b.do("get/input", "")
-		r := b.wantCodes("")
-		if data, _ := r[0].Data.(map[string]any); len(data) != 2 || data["input/a"] == nil || data["input/b"] == nil {
-			t.Errorf("get input = %v", r[0].Data)
-		}
-		b.do("get/inputs", "")
-		r = b.wantCodes("")
-		if data, _ := r[0].Data.(map[string]any); data["path"] != "inputs" {
-			t.Errorf("get inputs = %v", r[0].Data)
-		}
-	})
-}
-
-// TestArgsComeAsTheyWereSent: what a duration may be is the agent's to say.
-func TestArgsComeAsTheyWereSent(t *testing.T) {
-	t.Parallel()
-	a := newFake()
-	var got any
-	a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) {
-		got = c.Args["for"]
-		return reports.Reading{Path: c.Path, Value: c.Value}, nil
-	}
-	inBubble(t, nil, same(a), func(b *bench) {
-		for sent, want := range map[string]any{`"5s"`: "5s", "5": json.Number("5"), `"5"`: "5", "1.50": json.Number("1.50"), "true": true, "null": nil, "[5]": []any{json.Number("5")}} {
-			b.do("set/relay", `{"value":"ON","for":`+sent+`}`)
-			b.wantCodes("")
-			if diff := cmp.Diff(got, want); diff != "" {
-				t.Errorf("for %s (-got +want):\n%s", sent, diff)
-			}
-		}
-	})
-}
-
-// TestControlComesToTheLetter hands the agent the block as it was sent, whatever form it has, with the id and the reply topic of
-// those forms that have them.
-func TestControlComesToTheLetter(t *testing.T) {
-	t.Parallel()
-	const text = "\n  output\n\tname pump_drive \n  pin  25\n\n---\ninput\n name door\n on_change  /doors/front\n"
-	quoted, _ := json.Marshal(text)
-	for name, test := range map[string]struct{ payload, block, id, reply, code string }{
-		"text":              {text, text, "null", "", ""},
-		"text in envelope":  {`{"value":` + string(quoted) + `,"id":7,"reply":"/r"}`, text, "7", "/r", ""},
-		"JSON":              {` {"verb":"pulse", "id":"a","reply":"/r"}`, ` {"verb":"pulse", "id":"a","reply":"/r"}`, `"a"`, "/r", ""},
-		"YAML":              {"verb: pulse\nid: 7\nreply: /r\n", "verb: pulse\nid: 7\nreply: /r\n", "7", "/r", ""},
-		"YAML, id a text":   {"id: '7'\nverb: pulse\n", "id: '7'\nverb: pulse\n", `"7"`, "", ""},
-		"YAML, id a word":   {"id: x <y>\nverb: pulse\n", "id: x <y>\nverb: pulse\n", `"x \u003cy\u003e"`, "", ""},
-		"YAML, hexadecimal": {"verb: pulse\nid: 0x1f\n", "verb: pulse\nid: 0x1f\n", `"0x1f"`, "", ""},
-		"YAML, bad id":      {"verb: pulse\nid: [1]\n", "", "null", "", reports.CodeBadPayload},
-		"YAML, bad reply":   {"verb: pulse\nid: 5\nreply: /h/s/set/relay\n", "", "5", "", reports.CodeBadTopic},
-		"YAML, own reply":   {"verb: pulse\nid: 5\nreply: /h/x\n", "", "5", "", reports.CodeBadTopic},
-		"not quite YAML":    {"verb: pulse\nid: [5\n", "verb: pulse\nid: [5\n", "null", "", ""},
-		"not quite a map":   {"output\nverb: pulse\nid: 5\n", "output\nverb: pulse\nid: 5\n", "null", "", ""},
-		"two id":            {"verb: pulse\nid: 5\nid: 6\n", "verb: pulse\nid: 5\nid: 6\n", "null", "", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := newFake()
-			var got string
-			a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) {
-				got = string(c.Value.([]byte))
-				return reports.Reading{}, nil
-			}
-			inBubble(t, nil, same(a), func(b *bench) {
-				b.do("control", test.payload)
-				var replies []string
-				if test.reply != "" {
-					replies = b.sent(test.reply)
-				}
-				r := b.wantCodes(test.code)
-				if len(r) == 1 && jsonID(r[0].ID) != test.id || got != test.block || (test.reply != "") != (len(replies) == 1) {
-					t.Errorf("the agent got %q, want %q; result %+v, on the reply topic %q", got, test.block, r, replies)
-				}
-			})
-		})
-	}
-}
-
-func jsonID(id reports.ID) string {
-	if id == "" {
-		return "null"
-	}
-	return string(id)
-}
-
-// TestSetupComesToTheLetter: leading blanks are part of YAML.
-func TestSetupComesToTheLetter(t *testing.T) {
-	t.Parallel()
-	a := newFake()
-	const doc = "\n  chip: sim\n  outputs: {}\n"
-	inBubble(t, nil, same(a), func(b *bench) {
-		b.do("setup", doc)
-		if b.wantCodes(""); string(a.doc) != doc {
-			t.Errorf("the agent got %q, want %q", a.doc, doc)
-		}
-	})
 }

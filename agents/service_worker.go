@@ -61,6 +61,7 @@ type call struct {
 	started time.Time
 	stuckAt time.Time
 	stuck   bool
+	holds   bool // events wait for its end
 	cancel  context.CancelFunc
 	then    func(error) // called by the loop with what the agent's method returned, however late
 	giveUp  func(error) // called by the loop, before then, if the method did not return in time
