@@ -49,10 +49,11 @@ type Actuator interface {
 // Notifier is an agent whose points change by themselves.
 type Notifier interface {
 	// Events returns the channel of readings, always the same one; it is closed by Close, and if it is closed before, the
-	// runner makes the agent anew. Time says when it happened: a sample or a read-back of before is not published after it. The
-	// channel is received from whatever the agent does, so that a method may wait until it has room. What is put
-	// there during Setup is taken when that has returned and the points are described. An agent that is no Sampler puts the value
-	// of every point there in New and Setup.
+	// runner makes the agent anew. Time says when it happened: a sample or a read-back of before is not published after it.
+	//
+	// Once New has returned, the channel is received from whatever the agent does, so that a method may wait until it has room.
+	// What is put there during Setup is taken when that has returned and the points are described. An agent that is no Sampler
+	// puts the value of every point there in New, as many as the channel holds, and in Setup.
 	Events() <-chan reports.Reading
 }
 
