@@ -1,0 +1,125 @@
+package agents
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rollcall/gpio"
+	"rollcall/gpio/gpiotest"
+)
+
+// The two set-ups between which the power is cut.
+const (
+	gpioPowerOld = "chip: sim\noutputs:\n  old:\n    pin: \"2\"\n    initial: \"on\"\n"
+	gpioPowerNew = "chip: sim\noutputs:\n  new:\n    pin: \"3\"\n    initial: \"on\"\ninputs:\n  door:\n    pin: \"22\"\n    pull: up\n"
+)
+
+// A power cut leaves in the folder, beside the file, what was being written when it came: whatever part of it there is, the set-up
+// is the old one. And once the new one is in its place, it is that.
+func TestGPIOPowerCutTruncates(t *testing.T) {
+	t.Parallel()
+	b := newGPIOBench(t)
+	b.chips["sim"] = gpiotest.Sim()
+	file := filepath.Join(b.dir, "gpio.setup.yaml")
+	begin := func(want string) {
+		t.Helper()
+		a, err := b.try("chip: sim")
+		if err != nil || gpioDoc(t, a) != want {
+			t.Errorf("%v, set-up\n%swant\n%s", err, gpioDoc(t, a), want)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(file, []byte(gpioPowerOld), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rest := filepath.Join(b.dir, ".gpio.setup.yaml.123.tmp")
+	for n := range len(gpioPowerNew) + 1 {
+		if err := os.WriteFile(rest, []byte(gpioPowerNew[:n]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		begin(gpioPowerOld)
+	}
+	if err := os.Rename(rest, file); err != nil {
+		t.Fatal(err)
+	}
+	begin(gpioPowerNew)
+	// A file system that lies, and has the name but not the bytes: nothing is driven that nobody has asked for, and it is said.
+	for n := range len(gpioPowerNew) {
+		if err := os.WriteFile(file, []byte(gpioPowerNew[:n]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, err := b.try(gpioPowerOld)
+		if err != nil && !strings.Contains(err.Error(), file) {
+			t.Errorf("cut to %d bytes: %v does not name the file", n, err)
+		}
+		if b.chips["sim"].Level(2) != 0 || b.held() != "" {
+			t.Errorf("cut to %d bytes: an output of the configuration is driven", n)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// gpioPowerEnv makes a process of this test binary one that sets up for ever.
+const gpioPowerEnv = "ROLLCALL_TEST_GPIO_POWER"
+
+// TestGPIOPowerVictim is the process that TestGPIOPowerCutKills kills.
+func TestGPIOPowerVictim(t *testing.T) {
+	dir := os.Getenv(gpioPowerEnv)
+	if dir == "" {
+		t.Skip("only TestGPIOPowerCutKills runs this, in a process of its own")
+	}
+	a, err := newGPIO(gpioOptions{Chip: "sim"}, Deps{Service: "gpio", StateDir: dir, OpenChip: func(string) (gpio.Chip, error) { return gpiotest.Sim(), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close() // the kill comes first
+	for i := 0; ; i++ {
+		doc := []string{gpioPowerNew, gpioPowerOld}[i%2]
+		if err := a.Setup(t.Context(), []byte(doc)); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("set up %d\n", i)
+	}
+}
+
+// A process that is killed at any moment of a set-up leaves the old set-up or the new one.
+func TestGPIOPowerCutKills(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for k := range 25 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestGPIOPowerVictim$", "-test.v")
+		cmd.Env = append(os.Environ(), gpioPowerEnv+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), fmt.Sprintf("set up %d", 1+k%3)) {
+		}
+		<-time.After(time.Duration(k*137) * time.Microsecond) // any moment of the next one
+		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, out) // until its end
+		_ = cmd.Wait()                  // killed, as it says
+		doc, err := os.ReadFile(filepath.Join(dir, "gpio.setup.yaml"))
+		if err != nil || string(doc) != gpioPowerOld && string(doc) != gpioPowerNew {
+			t.Fatalf("kill %d: %v, file %q", k, err, doc)
+		}
+	}
+}
