@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	github.com/coreos/go-systemd/v22 v22.7.0
+	github.com/d2r2/go-dht v0.0.0-20200119175940-4ba96621a218
+	github.com/d2r2/go-logger v0.0.0-20210606094344-60e9d1233e22
 	github.com/eclipse/paho.mqtt.golang v1.5.1
 	github.com/fxamacker/cbor/v2 v2.9.6
 	github.com/google/go-cmp v0.7.0
@@ -23,6 +25,8 @@ require (
 )
 
 require (
+	github.com/d2r2/go-shell v0.0.0-20191113051817-7664ea33645f // indirect
+	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
