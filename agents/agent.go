@@ -13,8 +13,8 @@ import (
 // Agent is a service's hardware. The runner calls the methods of one agent one at a time, from one goroutine, except Describe
 // and Events.
 type Agent interface {
-	// Describe returns the service's points. It does no I/O, is safe to call at any time and says the same until Setup has
-	// changed it. Name, Inputs, Outputs and Control are filled in by the runner.
+	// Describe returns the service's points. It does no I/O, is safe to call at any time and says the same until Setup, or what a
+	// Renewer tells of, has changed it. Name, Inputs, Outputs and Control are filled in by the runner.
 	Describe() reports.Service
 	// Close leaves the hardware safe. It may be called twice.
 	Close() error
@@ -75,10 +75,10 @@ type Setupper interface {
 	CurrentSetup() ([]byte, error)
 }
 
-// Renewer is an agent of which a set or a control, not only a setup, can make another one.
+// Renewer is an agent of which a set, a control or a look at its hardware, not only a setup, can make another one.
 type Renewer interface {
 	// Renewed reports whether Describe says something else than when it was last asked, other than by Setup. The runner asks
-	// after each set and control.
+	// after each set and control, and after each poll.
 	Renewed() bool
 }
 

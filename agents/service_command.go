@@ -322,10 +322,7 @@ func (s *service) apply(a *asked, work func(context.Context) (reports.Reading, e
 			if r, err = work(ctx); r.Time.IsZero() {
 				r.Time = time.Now() // what happens before the loop has it is newer
 			}
-			if n, ok := inst.agent.(Renewer); ok && n.Renewed() {
-				desc := inst.agent.Describe()
-				renewed = &desc
-			}
+			renewed = inst.renewed()
 			return err
 		},
 		func(err error) {

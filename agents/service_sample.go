@@ -53,15 +53,37 @@ func (s *service) sampleNext(now time.Time) {
 	}
 	s.sampledLast = true
 	inst, got := s.inst, sampled{}
+	var renewed *reports.Service
 	s.begin("sample "+shortList(paths), sampleTimeout(every),
-		func(ctx context.Context) error { got = inst.sample(ctx, paths); return got.panicked },
+		func(ctx context.Context) error {
+			if got = inst.sample(ctx, paths); got.panicked == nil {
+				renewed = inst.renewed()
+			}
+			return got.panicked
+		},
 		func(error) {
 			at := time.Now()
 			for _, path := range paths {
 				s.sampledOne(path, got, at, false)
 			}
+			if renewed != nil && s.ready {
+				if err := s.describe(*renewed); err != nil {
+					s.fail(err)
+				}
+			}
 		},
 		func(error) {})
+}
+
+// renewed returns what the agent says of itself if that is something else than before by what it was told or has read, or nil.
+// It is called in the worker.
+func (i *instance) renewed() *reports.Service {
+	n, ok := i.agent.(Renewer)
+	if !ok || !n.Renewed() {
+		return nil
+	}
+	desc := i.agent.Describe()
+	return &desc
 }
 
 // shortList names paths for an error.
