@@ -29,9 +29,6 @@ type gpioLineValue struct {
 // would be too long.
 const gpioLinesMost = 512
 
-// gpioHeaderPins is how many positions a Raspberry Pi's header has.
-const gpioHeaderPins = 40
-
 // chipValue reads who holds which line.
 func (a *gpioAgent) chipValue() (any, error) {
 	if a.present.chip == nil {
@@ -45,15 +42,9 @@ func (a *gpioAgent) chipValue() (any, error) {
 	for _, l := range a.present.lines {
 		paths[l.wiring.offset] = l
 	}
-	pins := map[int]int{}
-	for pin := 1; pin <= gpioHeaderPins; pin++ {
-		if offset, err := info.Find(fmt.Sprintf("pin%d", pin)); err == nil { // power and ground are no lines
-			pins[offset] = pin
-		}
-	}
 	value := gpioChipValue{Name: info.Name, Label: info.Label, Lines: []gpioLineValue{}}
 	for _, is := range info.Lines {
-		line := gpioLineValue{Offset: is.Offset, Name: is.Name, Pin: pins[is.Offset], Direction: "in", Consumer: is.Consumer, Used: is.Used}
+		line := gpioLineValue{Offset: is.Offset, Name: is.Name, Pin: info.HeaderPin(is.Offset), Direction: "in", Consumer: is.Consumer, Used: is.Used}
 		if is.Output {
 			line.Direction = "out"
 		}

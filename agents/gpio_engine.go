@@ -49,9 +49,7 @@ func (a *gpioAgent) run() {
 			a.absorb()
 			c.f()
 			if a.closed {
-				if !a.gone {
-					close(a.out)
-				}
+				a.last()
 				close(c.done)
 				return
 			}
@@ -69,6 +67,23 @@ func (a *gpioAgent) run() {
 			timer.Stop()
 		} else {
 			timer.Reset(max(time.Until(next), 0))
+		}
+	}
+}
+
+// last gives the runner what it has room for, and ends the events.
+func (a *gpioAgent) last() {
+	if a.gone {
+		return
+	}
+	for {
+		out, first := a.queue.head(a.out)
+		select {
+		case out <- first:
+			a.queue.pop()
+		default:
+			close(a.out)
+			return
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (a *gpioAgent) close() error {
 	for _, on := range []bool{false, true} { // what goes off does so first
 		for _, l := range a.present.lines {
 			if l.hold.held() && !a.gone {
-				errs = append(errs, l.leave(on))
+				errs = append(errs, a.leave(l, on))
 			}
 		}
 	}
@@ -150,13 +150,23 @@ func (a *gpioAgent) close() error {
 	return errors.Join(errs...)
 }
 
-// leave drives an output to its safe value, if that is on as asked.
-func (l *gpioLine) leave(on bool) error {
+// leave drives an output to its safe value, if that is on as asked, and tells of it.
+func (a *gpioAgent) leave(l *gpioLine, on bool) error {
 	switch {
 	case l.mod != nil && l.hold.channel != nil && on == (l.mod.safe == 100):
-		return l.stopMod()
+		if err := l.stopMod(); err != nil {
+			return err
+		}
+		if l.mod.servo == nil {
+			a.put(l.path, l.mod.safe, time.Now())
+		}
+		return nil
 	case l.out == nil, l.out.Safe == gpioSafeKeep, on != (l.out.Safe == gpioSafeOn):
 		return nil
 	}
-	return l.hold.line.SetValue(gpioBit(on))
+	if err := l.hold.line.SetValue(gpioBit(on)); err != nil {
+		return err
+	}
+	a.put(l.path, on, time.Now())
+	return nil
 }

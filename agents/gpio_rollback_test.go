@@ -241,7 +241,7 @@ func TestGPIOSetupNotSaved(t *testing.T) {
 	if b.held() != held || gpioDoc(t, a) != setup || gpioLevel(t, a, "output/turned") != "ON" {
 		t.Errorf("held %s, want %s; turned = %s", b.held(), held, gpioLevel(t, a, "output/turned"))
 	}
-	a.deps.StateDir = ""
+	gpioEngine(t, a, func() { a.deps.StateDir = "" })
 	if err := a.Setup(t.Context(), []byte("{}")); err == nil || err.Error() != "setup: there is no state_dir to save it in" || b.held() != held {
 		t.Errorf("without state_dir: %v, held %s", err, b.held())
 	}
