@@ -35,9 +35,12 @@ func help(b *testing.B, h *PiHost, role string, d time.Duration, rate int) strin
 }
 
 // BenchmarkPiLatency measures, on a kernel's lines, set → line driven, set → state received and edge → message received, against a bare
-// publish → receive on the same broker, in turns.
+// publish → receive on the same broker, in turns. As in what is measured, the publisher of the floor and its receiver are processes
+// of their own; "alone" is what it takes from a client to itself.
 func BenchmarkPiLatency(b *testing.B) {
 	h := benchPi(b, "    outputs: {led: {pin: GPIO17}}\n    inputs: {door: {pin: GPIO22}}\n")
+	publisher := h.Start(false, os.Args[0], "-test.run", "^TestPiHelper$", "-pi-role", "publish")
+	publisher.WaitLine("publishing", patience)
 	for range b.N {
 		out := help(b, h, "latency", time.Minute, 0)
 		floor, floor99 := 0.0, 0.0

@@ -5,13 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
 
-	"rollcall/internal/bus"
-	"rollcall/internal/bus/bustest"
 	"rollcall/lab/uml/sim"
 )
 
@@ -19,7 +16,7 @@ import (
 // and the client are all there, so no measurement crosses to the host.
 
 var (
-	piRole = flag.String("pi-role", "", "latency, count or pwm; for TestPiHelper alone")
+	piRole = flag.String("pi-role", "", "latency, publish, count or pwm; for TestPiHelper alone")
 	piFor  = flag.Duration("pi-for", 10*time.Second, "how long to count or to watch")
 	piRate = flag.Int("pi-rate", 1000, "edges a second, on all inputs together")
 )
@@ -45,73 +42,12 @@ func TestPiHelper(t *testing.T) {
 	switch *piRole {
 	case "latency":
 		measureLatency(t, bank)
+	case "publish":
+		publish(t)
 	case "count":
 		generate(t, bank)
 	case "pwm":
 		watchPWM(t, bank)
-	}
-}
-
-// rounds is how often each latency is measured.
-const rounds = 1000
-
-// measureLatency measures in turns: publish → receive on a topic that is nobody's, set → line driven, and edge → message received.
-func measureLatency(t *testing.T, bank *sim.Bank) {
-	trace, err := bank.Trace(ledLine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer trace.Close()
-	c, came := bustest.Dial(t, piBroker), make(chan time.Duration, 100)
-	hear := func(m bus.Message) {
-		if !m.Retained {
-			came <- sim.Now()
-		}
-	}
-	if err := c.Subscribe(t.Context(), 1, hear, "/bench", "/pi/gpio/output/led", "/pi/gpio/input/door"); err != nil {
-		t.Fatal(err)
-	}
-	wait := func(what string) time.Duration {
-		select {
-		case at := <-came:
-			return at
-		case <-time.After(5 * time.Second):
-			t.Fatalf("%s: nothing came", what)
-			return 0
-		}
-	}
-	var floor, state, set, edge []time.Duration
-	quiet := time.NewTicker(4 * time.Millisecond) // no measurement pays for what the one before left to do
-	defer quiet.Stop()
-	for i := range rounds {
-		on := i%2 == 0
-		value := []byte([]string{"OFF", "ON"}[(i+1)%2])
-		<-quiet.C
-		start := sim.Now()
-		c.Send(bus.Message{Topic: "/bench", Payload: value, QoS: 1})
-		floor = append(floor, wait("bare")-start)
-		<-quiet.C
-		start = sim.Now()
-		c.Send(bus.Message{Topic: "/pi/gpio/set/output/led", Payload: value, QoS: 1})
-		state = append(state, wait("set")-start)
-		sets, err := trace.Drain()
-		if level, lerr := bank.Level(ledLine); err != nil || lerr != nil || len(sets) != 1 || sets[0].High != on || level != on {
-			t.Fatalf("set %s: the kernel noted %v, the level is %t: %v, %v", value, sets, level, err, lerr)
-		}
-		set = append(set, sets[0].At-start)
-		<-quiet.C
-		start = sim.Now()
-		if err := bank.Pull(doorLine, on); err != nil {
-			t.Fatal(err)
-		}
-		edge = append(edge, wait("edge")-start)
-	}
-	for _, r := range []struct {
-		name string
-		took []time.Duration
-	}{{"floor", floor}, {"set", set}, {"state", state}, {"edge", edge}} {
-		slices.Sort(r.took)
-		fmt.Printf("%s %d %d\n", r.name, r.took[len(r.took)/2].Nanoseconds(), r.took[len(r.took)*99/100].Nanoseconds())
 	}
 }
 
