@@ -108,7 +108,7 @@ var owner = []struct {
 	{"github.com/mochi-mqtt/server/v2", []string{"rollcall/internal/broker"}, "its traps (BROKERS.md M1-M8) are handled once"},
 	{"go.etcd.io/bbolt", []string{"rollcall/internal/broker"}, "one store"},
 	{"github.com/warthog618/gpiod", []string{"rollcall/gpio"}, "it can be changed for go-gpiocdev in one file"},
-	{"golang.org/x/net", []string{"rollcall/internal/discover"}, "one owner of the socket"},
+	{"golang.org/x/net", []string{"rollcall/internal/discover", "rollcall/agents"}, "discover owns the socket of discovery, agents (ping) those of echo requests"},
 	{"github.com/fxamacker/cbor/v2", []string{"rollcall/internal/discover"}, "one wire format"},
 	{"gopkg.in/yaml.v3", []string{"rollcall/config"}, "strict keys and lines in every error"},
 	{"github.com/spf13/cobra", []string{"rollcall/udpsrv", "rollcall/udpmon", "rollcall/agents/agentd"}, "flags belong to the mains"},

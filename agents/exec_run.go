@@ -1,0 +1,132 @@
+package agents
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of a run beside those of the options.
+const (
+	execMaxSaid = 4 << 10 // of standard error is kept; the rest is thrown away
+	// execGrace is how long output is waited for once all of the group is dead: only a process that has left the group can
+	// hold the pipe open.
+	execGrace = 500 * time.Millisecond
+	execPath  = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// execRan is how a run ended.
+type execRan struct {
+	status         int
+	stdout, stderr []byte
+}
+
+// execBuffer keeps the first bytes that are written to it. It is written to by one goroutine, and read when that has ended.
+type execBuffer struct {
+	kept bytes.Buffer
+	most int
+	full chan struct{} // closed when there was more; nil: more is thrown away in silence
+	over bool
+}
+
+// Write keeps what fits.
+func (b *execBuffer) Write(p []byte) (int, error) {
+	room := min(len(p), b.most-b.kept.Len())
+	b.kept.Write(p[:room])
+	if room < len(p) && !b.over {
+		b.over = true
+		if b.full != nil {
+			close(b.full)
+		}
+	}
+	return len(p), nil
+}
+
+// execRun runs the command once and returns when it and all of its process group are gone.
+func execRun(ctx context.Context, o execOptions) (execRan, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.Timeout))
+	defer cancel()
+	// The command is killed with the thread that started it (PR_SET_PDEATHSIG), so this one must last as long as the run: then a
+	// service that is killed leaves nothing behind.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	stdout := &execBuffer{most: o.MaxOutput, full: make(chan struct{})}
+	stderr := &execBuffer{most: execMaxSaid}
+	cmd := exec.Command(o.Command[0], o.Command[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = o.Dir, execEnv(o.Env), stdout, stderr, execGrace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return execRan{}, fmt.Errorf("start the command: %w", err)
+	}
+	ended := execEnded(cmd.Process.Pid)
+	var why error
+	select {
+	case <-ended:
+	case <-stdout.full:
+		why = fmt.Errorf("the command was killed: it has printed more than max_output, %d bytes", o.MaxOutput)
+	case <-ctx.Done():
+		why = fmt.Errorf("the command was killed: it runs for more than timeout, %s: %w", o.Timeout, ctx.Err())
+		if errors.Is(ctx.Err(), context.Canceled) {
+			why = ctx.Err()
+		}
+	}
+	// The command is not reaped yet, so its number, and that of its group, can't be another's.
+	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // fails if nothing is left to be killed
+	<-ended
+	err := cmd.Wait()
+	if why == nil && stdout.over {
+		why = fmt.Errorf("the command has printed more than max_output, %d bytes", o.MaxOutput)
+	}
+	return execOutcome(cmd, err, why, execRan{stdout: stdout.kept.Bytes(), stderr: stderr.kept.Bytes()})
+}
+
+// execEnded returns a channel that is closed when the process has ended, and leaves it there to be waited for.
+func execEnded(pid int) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			if err != unix.EINTR {
+				return // without an error it has ended, and with ECHILD too
+			}
+		}
+	}()
+	return ended
+}
+
+// execOutcome says how the run ended. A process that left the group may still hold the pipe: what was printed until then counts.
+func execOutcome(cmd *exec.Cmd, err, why error, ran execRan) (execRan, error) {
+	exit, exited := errors.AsType[*exec.ExitError](err)
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case why != nil:
+		return execRan{}, why
+	case err != nil && !exited && !errors.Is(err, exec.ErrWaitDelay):
+		return execRan{}, fmt.Errorf("wait for the command: %w", err)
+	case exited && ok && status.Signaled():
+		return execRan{}, fmt.Errorf("the command has ended by a signal: %s%s", exit, execSaid(ran.stderr))
+	}
+	ran.status = cmd.ProcessState.ExitCode()
+	return ran, nil
+}
+
+// execEnv returns the environment of the command.
+func execEnv(extra map[string]string) []string {
+	env := map[string]string{"PATH": execPath, "LC_ALL": "C"}
+	maps.Copy(env, extra)
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, k+"="+env[k])
+	}
+	return out
+}
