@@ -54,8 +54,8 @@ type meter struct {
 	took  map[string][]time.Duration
 }
 
-// measureLatency measures in turns: publish → receive on topics that are nobody's, from a client to itself and from another
-// process, set → line driven, and edge → message received.
+// measureLatency measures in turns: publish → receive on topics that are nobody's, from another process (floor), the same with what
+// woke that process up (woken), and from a client to itself (alone); set → line driven; and edge → message received.
 func measureLatency(t *testing.T, bank *sim.Bank) {
 	trace, err := bank.Trace(ledLine)
 	if err != nil {
@@ -83,7 +83,7 @@ func measureLatency(t *testing.T, bank *sim.Bank) {
 		m.set(i%2 == 0)
 		m.edge(i%2 == 0)
 	}
-	for _, name := range []string{"floor", "alone", "set", "state", "edge"} {
+	for _, name := range []string{"floor", "woken", "alone", "set", "state", "edge"} {
 		d := m.took[name]
 		slices.Sort(d)
 		fmt.Printf("%s %d %d\n", name, d[len(d)/2].Nanoseconds(), d[len(d)*99/100].Nanoseconds())
@@ -108,6 +108,7 @@ func (m *meter) floors() {
 	m.c.Send(bus.Message{Topic: "/bench", Payload: []byte("ON"), QoS: 1})
 	m.note("alone", m.wait("bare").at-start)
 	<-m.quiet.C
+	start = sim.Now()
 	if _, err := m.tell.Write([]byte("publish")); err != nil {
 		m.t.Fatal(err)
 	}
@@ -117,6 +118,7 @@ func (m *meter) floors() {
 		m.t.Fatal(err)
 	}
 	m.note("floor", a.at-time.Duration(sent))
+	m.note("woken", a.at-start)
 }
 
 func (m *meter) set(on bool) {
