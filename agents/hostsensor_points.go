@@ -35,7 +35,7 @@ func (h *hostsensor) scan() *hostsensorScan {
 		mounts:  sync.OnceValues(h.fs.GetMounts),
 		network: sync.OnceValues(h.fs.NetDev),
 		bits: sync.OnceValues(func() (uint64, error) {
-			return hostsensorThrottled(hostsensorFile(h.throttleFile()))
+			return hostsensorThrottled(hostsensorFile(hostsensorThrottleFile(h.root)))
 		}),
 	}
 }
@@ -251,19 +251,13 @@ func (h *hostsensor) addProbes(every reports.Duration, log *slog.Logger) {
 }
 
 func (h *hostsensor) addThrottling(every reports.Duration) {
-	if h.throttleFile() == "" {
+	if hostsensorThrottleFile(h.root) == "" {
 		return
 	}
-	for _, b := range hostsensorThrottleBits {
-		for _, since := range []struct {
-			path, label string
-			shift       int
-		}{{"", "", 0}, {"_since_boot", " since boot", hostsensorSinceBoot}} {
-			h.add(reports.Point{Path: "throttling/" + b.path + since.path, Label: b.label + since.label, Type: reports.Bool,
-				Class: "problem", Genre: reports.System, Help: b.help}, every, func(s *hostsensorScan) (any, error) {
-				bits, err := s.bits()
-				return bits&(1<<(b.bit+since.shift)) != 0, err
-			})
-		}
-	}
+	hostsensorThrottlePoints(func(p reports.Point, bit uint64) {
+		h.add(p, every, func(s *hostsensorScan) (any, error) {
+			bits, err := s.bits()
+			return bits&bit != 0, err
+		})
+	})
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"rollcall/reports"
 )
 
 // errHostsensorNoLine says that the kernel does not tell a number of /proc/meminfo.
@@ -82,10 +84,23 @@ var hostsensorThrottleBits = [...]struct {
 
 const hostsensorSinceBoot = 16
 
-// throttleFile returns the firmware's file, or "" on any other board. The folder is soc/soc:firmware up to the Pi 4 and
+// hostsensorThrottlePoints gives add the points of the throttling, each with its bit.
+func hostsensorThrottlePoints(add func(p reports.Point, bit uint64)) {
+	for _, b := range hostsensorThrottleBits {
+		for _, since := range []struct {
+			path, label string
+			shift       int
+		}{{"", "", 0}, {"_since_boot", " since boot", hostsensorSinceBoot}} {
+			add(reports.Point{Path: "throttling/" + b.path + since.path, Label: b.label + since.label, Type: reports.Bool,
+				Class: "problem", Genre: reports.System, Help: b.help}, 1<<(b.bit+since.shift))
+		}
+	}
+}
+
+// hostsensorThrottleFile returns the firmware's file, or "" on any other board. The folder is soc/soc:firmware up to the Pi 4 and
 // soc@107c000000/soc@107c000000:firmware on the Pi 5.
-func (h *hostsensor) throttleFile() string {
-	found, err := filepath.Glob(filepath.Join(h.root, "sys/devices/platform/soc*/*firmware/get_throttled"))
+func hostsensorThrottleFile(root string) string {
+	found, err := filepath.Glob(filepath.Join(root, "sys/devices/platform/soc*/*firmware/get_throttled"))
 	if err != nil || len(found) == 0 {
 		return ""
 	}

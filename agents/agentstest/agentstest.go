@@ -24,7 +24,7 @@ import (
 )
 
 // Units are the units that a point may have: as Home Assistant and Homie both spell them.
-var Units = [...]string{"°C", "%", "V", "mV", "A", "mA", "W", "kW", "Wh", "kWh", "Hz", "kHz", "rpm", "Pa", "hPa", "kPa", "m", "cm", "mm",
+var Units = [...]string{"°C", "%", "V", "mV", "A", "mA", "W", "kW", "Wh", "kWh", "Hz", "kHz", "MHz", "rpm", "Pa", "hPa", "kPa", "m", "cm", "mm",
 	"km/h", "m/s", "°", "µs", "ms", "s", "min", "h", "d", "lx", "ppm", "dBm", "dB", "Ω", "B", "kB", "MB", "GB", "B/s", "kB/s", "MB/s", "Mbit/s"}
 
 // Classes are the device classes that a point may have, in the words of Home Assistant.
