@@ -147,7 +147,8 @@ func newNUTClient(o nutOptions, dial func(context.Context, string, string) (net.
 }
 
 func newNUT(o nutOptions, source nutSource) (*nut, error) {
-	n := &nut{source: source, events: make(chan reports.Reading, len(nutEvents()))}
+	events := nutEvents()
+	n := &nut{source: source, events: make(chan reports.Reading, len(events))}
 	n.snapshot = newSnapshot(newSensor("nut", o.Sim), n.look)
 	vars, err := n.look(context.Background(), nil) // list has an end of its own
 	if err == nil {
@@ -158,7 +159,7 @@ func newNUT(o nutOptions, source nutSource) (*nut, error) {
 		return nil, err
 	}
 	n.describe(vars, o.Poll)
-	for _, e := range nutEvents() {
+	for _, e := range events {
 		n.service.Points = append(n.service.Points, e.point)
 	}
 	n.closing = n.end

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -54,13 +55,19 @@ func (c *nutClient) list(ctx context.Context) (map[string]string, error) {
 	defer cancel()
 	old := c.conn != nil
 	vars, err := c.try(ctx)
-	if _, refused := errors.AsType[*nutError](err); err != nil && !refused && old && ctx.Err() == nil {
+	if _, refused := errors.AsType[*nutError](err); err != nil && !refused && old && !nutLate(ctx, err) {
 		vars, err = c.try(ctx)
 	}
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("upsd at %s does not answer: %w", c.address, ctx.Err())
+	if err != nil && nutLate(ctx, err) {
+		err = fmt.Errorf("upsd at %s does not answer: %w", c.address, cmp.Or(ctx.Err(), context.DeadlineExceeded))
 	}
 	return vars, err
+}
+
+// nutLate reports whether the error is that of a context that has ended. The connection, which has the same deadline, may see it
+// first.
+func nutLate(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // try is list on one connection, which is given up if it is no longer in step.

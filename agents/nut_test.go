@@ -190,7 +190,7 @@ func startNUTPeer(t *testing.T, secure *tls.Config, answer func(line string) str
 
 func (p *nutPeer) serve(conn net.Conn, secure *tls.Config, answer func(line string) string) {
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(nutLate)) // a test that forgets to close ends all the same
+	_ = conn.SetDeadline(time.Now().Add(nutDeadline)) // a test that forgets to close ends all the same
 	r := bufio.NewReader(conn)
 	for {
 		line, err := r.ReadString('\n')

@@ -17,8 +17,8 @@ import (
 	"rollcall/reports"
 )
 
-// nutLate is how long a test waits for what should be there in an instant.
-const nutLate = 10 * time.Second
+// nutDeadline is how long a test waits for what should be there in an instant.
+const nutDeadline = 10 * time.Second
 
 // nutDeb is where Debian keeps the programs; what stands in the PATH there is a script that starts nothing by default.
 const nutDeb = "/lib/nut"
@@ -153,7 +153,7 @@ func (s *nutServer) address() string { return "127.0.0.1:" + s.port }
 // nutUntil waits until f returns no error, or the program has ended.
 func nutUntil(t *testing.T, p *nutProcess, f func() error) {
 	t.Helper()
-	late, again := time.NewTimer(nutLate), time.NewTicker(20*time.Millisecond)
+	late, again := time.NewTimer(nutDeadline), time.NewTicker(20*time.Millisecond)
 	defer late.Stop()
 	defer again.Stop()
 	for {
@@ -396,7 +396,7 @@ func (s *nutServer) logins() int {
 	if _, err := c.list(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), nutLate)
+	ctx, cancel := context.WithTimeout(s.t.Context(), nutDeadline)
 	defer cancel()
 	var words []string
 	if err := c.during(ctx, func() (err error) {
