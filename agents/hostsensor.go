@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,7 @@ import (
 func hostsensorFactory() Factory {
 	return Factory{
 		Name:    "hostsensor",
-		Doc:     "Load, memory, disks, network, temperatures, fans and throttling of the host.",
+		Doc:     "Load, memory, disks, network, temperatures, fans, throttling and chosen processes of the host.",
 		Example: "poll: 10s\ndisk_poll: 1m\nmounts: {exclude: [/boot/firmware]}\n",
 		Defaults: func() Options {
 			return &hostsensorOptions{
@@ -53,6 +54,8 @@ type hostsensorOptions struct {
 	DiskPoll   reports.Duration `yaml:"disk_poll" doc:"how often the disks are read"`
 	Mounts     hostsensorGlobs  `yaml:"mounts" doc:"mount points to report, of those with a local file system"`
 	Interfaces hostsensorGlobs  `yaml:"interfaces" doc:"network interfaces to report"`
+
+	Processes map[string]hostsensorProcess `yaml:"processes" doc:"processes to report, by the name that their points are to have"`
 }
 
 // hostsensorGlobs choose names by patterns as path.Match has them.
@@ -85,6 +88,11 @@ func (o *hostsensorOptions) Validate() error {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(o.Processes)) {
+		if err := o.Processes[name].validate("processes."+name, name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -113,6 +121,9 @@ type hostsensor struct {
 	reads  map[string]hostsensorRead
 	rates  map[string]hostsensorRate // by path; the counters at the last look
 	cpu    hostsensorCPU             // the same for the processors
+
+	finds   map[string]func() (hostsensorFound, error) // the processes by their names
+	started map[string]hostsensorStart                 // whose counters those of the rates are, by path
 }
 
 // hostsensorRead reads one point.
@@ -132,7 +143,8 @@ func newHostsensor(o hostsensorOptions, d Deps, seam hostsensorSeam) (*hostsenso
 		return nil, fmt.Errorf("open /proc: %w", err)
 	}
 	h := &hostsensor{hostsensorSeam: seam, root: root, fs: fs,
-		reads: map[string]hostsensorRead{}, rates: map[string]hostsensorRate{}}
+		reads: map[string]hostsensorRead{}, rates: map[string]hostsensorRate{},
+		finds: map[string]func() (hostsensorFound, error){}, started: map[string]hostsensorStart{}}
 	if err := h.find(o, log); err != nil {
 		return nil, err
 	}
@@ -199,7 +211,7 @@ func (h *hostsensor) unit(path string) string {
 func (h *hostsensor) counters() []string {
 	var out []string
 	for _, p := range h.points {
-		if p.Path == "cpu/used" || strings.HasSuffix(p.Path, "x_rate") {
+		if p.Path == "cpu/used" || strings.HasSuffix(p.Path, "x_rate") || strings.HasSuffix(p.Path, "/"+hostsensorCPUTail) {
 			out = append(out, p.Path)
 		}
 	}

@@ -24,6 +24,8 @@ type hostsensorScan struct {
 	mounts  func() ([]*procfs.MountInfo, error)
 	network func() (procfs.NetDev, error)
 	bits    func() (uint64, error)
+
+	processes map[string]func() (hostsensorFound, error)
 }
 
 func (h *hostsensor) scan() *hostsensorScan {
@@ -37,6 +39,7 @@ func (h *hostsensor) scan() *hostsensorScan {
 		bits: sync.OnceValues(func() (uint64, error) {
 			return hostsensorThrottled(hostsensorFile(hostsensorThrottleFile(h.root)))
 		}),
+		processes: h.findOnce(),
 	}
 }
 
@@ -46,14 +49,15 @@ func (h *hostsensor) add(p reports.Point, every reports.Duration, read hostsenso
 	if p.Genre == "" {
 		p.Genre = reports.User
 	}
-	switch p.Unit {
-	case "%":
+	switch {
+	case p.Type != "":
+	case p.Unit == "%":
 		p.Type, p.Min, p.Max = reports.Float, reports.Ptr(0), reports.Ptr(100)
-	case "B":
+	case p.Unit == "B":
 		p.Type, p.Min, p.Class = reports.Int, reports.Ptr(0), "data_size"
-	case "B/s":
+	case p.Unit == "B/s":
 		p.Type, p.Min, p.Class = reports.Float, reports.Ptr(0), "data_rate"
-	case "°C":
+	case p.Unit == "°C":
 		p.Type, p.Class = reports.Float, "temperature"
 	}
 	h.points = append(h.points, p)
@@ -76,6 +80,7 @@ func (h *hostsensor) find(o hostsensorOptions, log *slog.Logger) error {
 	h.addNetwork(dev, o)
 	h.addProbes(o.Poll, log)
 	h.addThrottling(o.Poll)
+	h.addProcesses(o.Processes, o.Poll)
 	return nil
 }
 
