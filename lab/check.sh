@@ -7,6 +7,11 @@ step gofmt
 test -z "$(gofmt -l . | tee /dev/stderr)"
 step vet
 go vet ./...
+if command -v gcc >/dev/null; then
+	CGO_ENABLED=1 go vet -tags godht ./agents/...
+else
+	step 'the go-dht driver: not built, a C compiler is missing (apt-get install gcc libc6-dev)'
+fi
 step staticcheck
 $1 -checks=all,-ST1000 ./...
 step layers

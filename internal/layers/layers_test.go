@@ -113,6 +113,7 @@ var owner = []struct {
 	{"gopkg.in/yaml.v3", []string{"rollcall/config"}, "strict keys and lines in every error"},
 	{"github.com/spf13/cobra", []string{"rollcall/udpsrv", "rollcall/udpmon", "rollcall/agents/agentd"}, "flags belong to the mains"},
 	{"github.com/coreos/go-systemd/v22", []string{"rollcall/internal/run"}, "one place that talks to systemd"},
+	{"github.com/d2r2", []string{"rollcall/agents"}, "one driver of one agent, behind its build tag"},
 	{"github.com/prometheus/procfs", []string{"rollcall/agents"}, "host facts are hostsensor's"},
 }
 
@@ -142,6 +143,7 @@ var never = []struct{ from, to, why string }{
 	{"rollcall/agents/agentd", "testing", "no test code in a program"},
 	{"rollcall/udpsrv", "C", "the default build is without cgo"},
 	{"rollcall/udpmon", "C", "the default build is without cgo"},
+	{"rollcall/agents/agentd", "github.com/d2r2/go-dht", "the default build is without the drivers that need cgo"},
 	{"rollcall/agents/agentd", "C", "the default build is without cgo"},
 }
 
