@@ -35,7 +35,6 @@ type features struct {
 	mu     sync.Mutex
 	states map[string]string   // the last payload of each topic
 	all    map[string][]string // every payload of each topic
-	next   int
 	news   chan struct{}
 }
 
