@@ -29,10 +29,11 @@ func publish(t *testing.T) {
 	fmt.Println("publishing")
 	b := make([]byte, 16)
 	for {
-		if _, err := conn.Read(b); err != nil {
+		n, err := conn.Read(b)
+		if err != nil {
 			t.Fatal(err)
 		}
-		c.Send(bus.Message{Topic: "/bench/two", Payload: []byte(strconv.FormatInt(int64(sim.Now()), 10)), QoS: 1})
+		c.Send(bus.Message{Topic: "/bench/two", Payload: []byte(strconv.FormatInt(int64(sim.Now()), 10)), QoS: 1, Retained: string(b[:n]) == "retain"})
 	}
 }
 
@@ -83,7 +84,7 @@ func measureLatency(t *testing.T, bank *sim.Bank) {
 		m.set(i%2 == 0)
 		m.edge(i%2 == 0)
 	}
-	for _, name := range []string{"floor", "woken", "alone", "set", "state", "edge"} {
+	for _, name := range []string{"floor", "woken", "floorretain", "wokenretain", "alone", "set", "state", "edge"} {
 		d := m.took[name]
 		slices.Sort(d)
 		fmt.Printf("%s %d %d\n", name, d[len(d)/2].Nanoseconds(), d[len(d)*99/100].Nanoseconds())
@@ -107,18 +108,20 @@ func (m *meter) floors() {
 	start := sim.Now()
 	m.c.Send(bus.Message{Topic: "/bench", Payload: []byte("ON"), QoS: 1})
 	m.note("alone", m.wait("bare").at-start)
-	<-m.quiet.C
-	start = sim.Now()
-	if _, err := m.tell.Write([]byte("publish")); err != nil {
-		m.t.Fatal(err)
+	for _, how := range []string{"", "retain"} {
+		<-m.quiet.C
+		start = sim.Now()
+		if _, err := m.tell.Write([]byte(how)); err != nil {
+			m.t.Fatal(err)
+		}
+		a := m.wait("bare, of another process")
+		sent, err := strconv.ParseInt(a.text, 10, 64)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.note("floor"+how, a.at-time.Duration(sent))
+		m.note("woken"+how, a.at-start)
 	}
-	a := m.wait("bare, of another process")
-	sent, err := strconv.ParseInt(a.text, 10, 64)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	m.note("floor", a.at-time.Duration(sent))
-	m.note("woken", a.at-start)
 }
 
 func (m *meter) set(on bool) {
