@@ -48,7 +48,7 @@ type gpioInput struct {
 	Pull        gpio.Bias         `yaml:"pull,omitempty" doc:"up, down or none; default: as it is"`
 	ActiveLow   *bool             `yaml:"active_low,omitempty" doc:"on is low; default: false, but true for a button, leak or meter with pull up"`
 	OnChange    gpioOnChange      `yaml:"on_change,omitempty" doc:"true, false, or a topic that edges are published on as well; default: true, but false for a meter"`
-	Scan        reports.Duration  `yaml:"scan,omitempty" doc:"how often it is read as well; 0: not"`
+	Scan        reports.Duration  `yaml:"scan,omitempty" doc:"how often it is read as well; 0: not, but every 10s with on_change: false"`
 	Debounce    *reports.Duration `yaml:"debounce,omitempty" doc:"how long a level must last to count; default: 0, but 20ms for a button, 50ms for a door, 100ms for a leak, 5ms for a meter"`
 	Edge        gpioEdge          `yaml:"edge,omitempty" doc:"both, rising or falling: which edges are told of; one alone, without scan, makes the input an event, which has no state; default: both"`
 	Count       *bool             `yaml:"count,omitempty" doc:"count its rising edges: count, total (survives restarts) and rate; default: false, but true for a meter"`

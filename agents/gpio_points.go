@@ -74,12 +74,18 @@ func (l *gpioLine) outputPoints(info gpio.ChipInfo) []reports.Point {
 	return out
 }
 
+// gpioQuietScan is how often an input is read of which neither edges nor an interval are asked for, so that its state is no old one.
+const gpioQuietScan = 10 * time.Second
+
 func (l *gpioLine) inputPoints(info gpio.ChipInfo) []reports.Point {
 	s := l.sense
 	p := reports.Point{Path: l.path, Label: l.label, Help: l.help(info), Type: reports.Bool, Genre: reports.Basic, Access: reports.Get, Class: s.class, Poll: s.scan}
 	if s.tell && s.edge != gpioBoth && s.scan == 0 {
 		// Nobody would tell of the other level: as a state it would stand for ever, and hide the next edge.
 		p.Access = reports.Event
+	}
+	if !s.tell && s.scan == 0 {
+		p.Poll = reports.Duration(gpioQuietScan)
 	}
 	out := []reports.Point{p}
 	if s.count {

@@ -196,6 +196,7 @@ inputs:
 		"input/up":     {reports.Get, "0s", "Line 5 (GPIO5, pin29) of pinctrl-bcm2835, pull up"},
 		"input/down":   {reports.Get, "0s", "Line 6 (GPIO6, pin31) of pinctrl-bcm2835, active low, pull down"},
 		"input/scan":   {reports.Get, "250ms", "Line 7 (GPIO7, pin26) of pinctrl-bcm2835"},
+		"input/asked":  {reports.Get, "10s", "Line 8 (GPIO8, pin24) of pinctrl-bcm2835"},
 		"input/rise":   {reports.Event, "0s", "Line 9 (GPIO9, pin21) of pinctrl-bcm2835"},
 		"input/fall":   {reports.Get, "1s", "Line 10 (GPIO10, pin19) of pinctrl-bcm2835"},
 	} {
