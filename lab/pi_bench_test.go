@@ -36,8 +36,8 @@ func help(b *testing.B, h *PiHost, role string, d time.Duration, rate int) strin
 
 // BenchmarkPiLatency measures, on a kernel's lines, set → line driven, set → state received and edge → message received, against a bare
 // publish → receive on the same broker, in turns. As in what is measured, the publisher of the floor and its receiver are processes
-// of their own. An edge has to wake agentd first, so "woken" is its like: a datagram wakes a bare client that then publishes. "alone" is
-// what it takes from a client to itself.
+// of their own. An edge has to wake agentd first and is a retained state, so "woken" is its like: a datagram wakes a bare client that
+// then publishes a retained message. "alone" is what it takes from a client to itself.
 func BenchmarkPiLatency(b *testing.B) {
 	h := benchPi(b, "    outputs: {led: {pin: GPIO17}}\n    inputs: {door: {pin: GPIO22}}\n")
 	publisher := h.Start(false, os.Args[0], "-test.run", "^TestPiHelper$", "-pi-role", "publish")
