@@ -359,7 +359,8 @@ var gpioFeatures = []struct {
 		f.wantState("output/FP_Led_2", "ON")
 	}},
 	{"set inputs and outputs", "", func(f *features) {
-		f.do("setup", "outputs: {a: {pin: 4, initial: on}, b: {pin: 5}}")
+		f.do("setup", "outputs: {a: {pin: 4}, b: {pin: 5, max_on: 1s}}")
+		f.refuse("set/inputs", "[b]", "max_on")
 		f.do("set/inputs", "[a]")
 		f.board.Drive(4, 1)
 		f.wantState("input/a", "ON")

@@ -59,6 +59,7 @@ type gpioAgent struct {
 	clock   time.Time // the last time that was given out
 	present gpioState
 	unmet   func() ([]byte, error) // the set-up that could not be brought into force; nil: present is
+	unmetIn string                 // where that stands
 	bank    *output.Bank
 	queue   gpioQueue
 	totals  *input.Totals

@@ -110,6 +110,7 @@ func (o gpioOutput) check(at string) error {
 	if err := gpioPinAndPull(at, o.Pin, o.Pull, o.Label); err != nil {
 		return err
 	}
+	r := o.resolved()
 	begins := o.Initial == gpioOn || o.Initial == gpioKeep || o.Initial == gpioRestore
 	switch {
 	case !slices.Contains([]gpioPreset{"", gpioRelay, gpioLED, gpioValve}, o.As):
@@ -130,7 +131,13 @@ func (o gpioOutput) check(at string) error {
 			return step
 		}
 	}
-	return nil
+	switch {
+	case o.MaxOn == 0 || r.Pulse <= o.MaxOn:
+		return nil
+	case o.Pulse != 0:
+		return config.At(at+".pulse", "%s is longer than the max_on of %s", o.Pulse, o.MaxOn)
+	}
+	return config.At(at+".single", "its pulse of %s is longer than the max_on of %s", r.Pulse, o.MaxOn)
 }
 
 func (f *gpioFailsafe) check(at string) error {
@@ -255,7 +262,7 @@ func (o *gpioOptions) checkInterlocks() error {
 		return err
 	}
 	for g, group := range o.Interlocks {
-		on, safeOn := "", ""
+		on, safeOn, failsafeOn := "", "", ""
 		if len(group) < 2 {
 			return config.At(fmt.Sprintf("interlocks[%d]", g), "an interlock needs two outputs at least")
 		}
@@ -271,6 +278,12 @@ func (o *gpioOptions) checkInterlocks() error {
 				return config.At("outputs."+name+".initial", "is on as that of %s is, with which it is interlocked", on)
 			case out.Safe != gpioSafeOff && safeOn != "":
 				return config.At("outputs."+name+".safe", "is %s as that of %s is not off, with which it is interlocked", out.Safe, safeOn)
+			}
+			if out.Failsafe != nil && out.Failsafe.Value == gpioWordOn {
+				if failsafeOn != "" {
+					return config.At("outputs."+name+".failsafe.value", "is on as that of %s is, with which it is interlocked", failsafeOn)
+				}
+				failsafeOn = name
 			}
 			if out.Initial == gpioOn {
 				on = name

@@ -52,7 +52,11 @@ func (a *gpioAgent) addBlocks(doc []byte) error {
 	if err != nil {
 		return reports.Errorf(reports.CodeBadPayload, "%w", gpioNamed("control", err))
 	}
-	return a.changeBlocks("control", a.present.options, blocks)
+	o, err := a.base()
+	if err != nil {
+		return err
+	}
+	return a.changeBlocks("control", o, blocks)
 }
 
 // changeBlocks brings options with blocks added to them into force.
@@ -88,7 +92,10 @@ func (a *gpioAgent) changeBlocks(doc string, o gpioOptions, blocks []original.Bl
 // addPart adds a part of a set-up document to the set-up: its outputs, inputs and so on, each whole, and its interlocks in the
 // place of all others.
 func (a *gpioAgent) addPart(node config.Node) error {
-	var part gpioOptions
+	part, err := a.base()
+	if err != nil {
+		return err
+	}
 	// Whether its interlocks name outputs is seen when it is part of the whole.
 	loose := struct {
 		Chip       *config.Node          `yaml:"chip"`
@@ -107,7 +114,6 @@ func (a *gpioAgent) addPart(node config.Node) error {
 	if loose.Chip != nil {
 		return reports.Errorf(reports.CodeBadSetup, "%w", node.Errorf("chip", "another chip needs a whole set-up"))
 	}
-	part = a.present.options.clone()
 	for name, v := range loose.Outputs {
 		part.drop(name)
 		part.Outputs[name] = v
@@ -132,7 +138,7 @@ func (a *gpioAgent) addPart(node config.Node) error {
 		at, why, _ := strings.Cut(err.Error(), ": ")
 		return reports.Errorf(reports.CodeBadSetup, "%w", node.Errorf(at, "%s", why))
 	}
-	err := a.change(part, func(err error) error { return gpioLocate(node, err) })
+	err = a.change(part, func(err error) error { return gpioLocate(node, err) })
 	if err == nil {
 		a.renewed.Store(true)
 	}
@@ -190,13 +196,17 @@ func (o *gpioOptions) add(b original.Block) {
 	}
 }
 
-// turn makes inputs or outputs of the lines of the names, and saves that. Those that are so already stay as they are.
+// turn makes inputs or outputs of the lines of the names, and saves that. Those that are so already stay as they are. One whose
+// set-up says what the other kind can't have is refused, since that would be lost.
 func (a *gpioAgent) turn(path string, v any) (reports.Reading, error) {
 	names, err := reports.Names(v)
 	if err != nil {
 		return reports.Reading{}, err
 	}
-	o := a.present.options.clone()
+	o, err := a.base()
+	if err != nil {
+		return reports.Reading{}, err
+	}
 	for _, name := range names {
 		in, isIn := o.Inputs[name]
 		out, isOut := o.Outputs[name]
@@ -204,10 +214,15 @@ func (a *gpioAgent) turn(path string, v any) (reports.Reading, error) {
 		case !isIn && !isOut:
 			return reports.Reading{}, reports.Errorf(reports.CodeUnknown, "%.80q is no output and no input", name)
 		case isIn && path == gpioOutputsPath:
-			s := in.resolved()
+			if keys := in.ownKeys(); keys != "" {
+				return reports.Reading{}, reports.Errorf(reports.CodeBadSetup, "input/%s has %s, which an output can't have: send a set-up", name, keys)
+			}
 			delete(o.Inputs, name)
-			o.Outputs[name] = gpioOutput{Pin: in.Pin, Label: in.Label, Pull: in.Pull, ActiveLow: s.activeLow}
+			o.Outputs[name] = gpioOutput{Pin: in.Pin, Label: in.Label, Pull: in.Pull, ActiveLow: in.resolved().activeLow}
 		case isOut && path == gpioInputsPath:
+			if keys := out.ownKeys(); keys != "" {
+				return reports.Reading{}, reports.Errorf(reports.CodeBadSetup, "output/%s has %s, which an input can't have: send a set-up", name, keys)
+			}
 			delete(o.Outputs, name)
 			turned := gpioInput{Pin: out.Pin, Label: out.Label, Pull: out.Pull}
 			if out.ActiveLow {

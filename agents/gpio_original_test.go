@@ -131,7 +131,7 @@ func TestGPIOPinMaps(t *testing.T) {
 func TestGPIOTurn(t *testing.T) {
 	t.Parallel()
 	b := newGPIOBench(t)
-	a := b.open("chip: pinctrl-bcm2835\noutputs: {o: {pin: 2, initial: on, active_low: true, label: O}, p: {pin: 3}, q: {pin: 4}, r: {pin: 7}}\ninputs: {i: {pin: 5, pull: up}, b: {pin: 6, as: button}}\ninterlocks: [[q, r]]")
+	a := b.open("chip: pinctrl-bcm2835\noutputs: {o: {pin: 2, active_low: true, label: O}, p: {pin: 3}, q: {pin: 4}, r: {pin: 7}}\ninputs: {i: {pin: 5, pull: up}, b: {pin: 6}}\ninterlocks: [[q, r]]")
 	for _, step := range []struct {
 		path string
 		v    any

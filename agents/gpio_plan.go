@@ -94,6 +94,7 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 		l.old = nil
 	}
 	a.kept.retain(next.lines)
+	a.retainTotals(old.lines)
 	a.relink()
 	a.drive() // brings lines that stay to what their new rules say
 	points := next.points()

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"rollcall/gpio"
@@ -106,4 +107,38 @@ func orDefault[T any](p *T, d T) T {
 		return d
 	}
 	return *p
+}
+
+// gpioKey is a key of a set-up, and whether it says something there.
+type gpioKey struct {
+	name string
+	says bool
+}
+
+func gpioSaying(keys []gpioKey) string {
+	var names []string
+	for _, k := range keys {
+		if k.says {
+			names = append(names, k.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// ownKeys returns the keys that say something which an input can't have.
+func (o gpioOutput) ownKeys() string {
+	return gpioSaying([]gpioKey{
+		{"as", o.As != ""}, {"initial", cmp.Or(o.Initial, gpioOff) != gpioOff}, {"safe", cmp.Or(o.Safe, gpioSafeOff) != gpioSafeOff},
+		{"drive", cmp.Or(o.Drive, gpio.PushPull) != gpio.PushPull}, {"max_on", o.MaxOn != 0}, {"pulse", o.Pulse != 0},
+		{"single", o.Single}, {"failsafe", o.Failsafe != nil},
+	})
+}
+
+// ownKeys returns the keys that say something which an output can't have.
+func (i gpioInput) ownKeys() string {
+	return gpioSaying([]gpioKey{
+		{"as", i.As != ""}, {"on_change", cmp.Or(i.OnChange, gpioTell) != gpioTell}, {"scan", i.Scan != 0},
+		{"debounce", orDefault(i.Debounce, 0) != 0}, {"edge", cmp.Or(i.Edge, gpioBoth) != gpioBoth}, {"count", orDefault(i.Count, false)},
+		{"long_press", orDefault(i.LongPress, 0) != 0}, {"double_click", orDefault(i.DoubleClick, 0) != 0},
+	})
 }

@@ -231,6 +231,18 @@ func (a *gpioAgent) openTotals(lines []*gpioLine) error {
 	return nil
 }
 
+// retainTotals forgets the totals of inputs that counted before and are not to count any more.
+func (a *gpioAgent) retainTotals(before []*gpioLine) {
+	for _, l := range before {
+		if l.sense == nil || !l.sense.count || a.totals == nil {
+			continue
+		}
+		if now := a.present.byPath[l.path]; now == nil || now.sense == nil || !now.sense.count {
+			a.totals.Remove(l.name)
+		}
+	}
+}
+
 // total returns what an input has counted in all its life.
 func (a *gpioAgent) total(name string) uint64 {
 	if a.totals == nil {

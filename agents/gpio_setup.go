@@ -25,13 +25,16 @@ const gpioCure = "nothing is set up until a good one is sent (udpsrv setup HOST/
 func (a *gpioAgent) start(o gpioOptions) error {
 	a.present.options.Chip = o.Chip // for a set-up that names none
 	a.loadKept()
-	doc, err := gpioReadSetup(a.file(gpioSetupFile))
+	file := a.file(gpioSetupFile)
+	a.unmetIn = file
+	doc, err := gpioReadSetup(file)
 	if err != nil {
 		err = fmt.Errorf("read saved set-up: %w; "+gpioCure, err, a.deps.Service)
 		a.unmet = func() ([]byte, error) { return nil, err }
 		return err
 	}
 	if doc == nil {
+		a.unmetIn = "the configuration's set-up"
 		a.unmet = func() ([]byte, error) { return config.Marshal(o) }
 		if err := a.apply(o, nil); err != nil {
 			return fmt.Errorf("set up: %w; "+gpioCure+", or the configuration is put right", a.locate(err), a.deps.Service)
@@ -39,7 +42,6 @@ func (a *gpioAgent) start(o gpioOptions) error {
 		a.log.Info("set-up of the configuration is in force", "lines", len(a.present.lines))
 		return nil
 	}
-	file := a.file(gpioSetupFile)
 	a.unmet = func() ([]byte, error) { return gpioReadable(file, doc) }
 	if err := a.restore(doc); err != nil {
 		if !strings.Contains(err.Error(), file) {
@@ -109,6 +111,16 @@ func (a *gpioAgent) currentSetup() ([]byte, error) {
 		return a.unmet()
 	}
 	return config.Marshal(a.present.options)
+}
+
+// base returns the set-up in force for something to be added to it. While another one waits there is none: what was added would be
+// saved in its place.
+func (a *gpioAgent) base() (gpioOptions, error) {
+	if a.unmet != nil {
+		return gpioOptions{}, reports.Errorf(reports.CodeBadSetup,
+			"no set-up is in force: send a whole one (setup), or put right what keeps %s from being brought into force", a.unmetIn)
+	}
+	return a.present.options.clone(), nil
 }
 
 // change brings other options into force and saves them, or changes nothing. An error of theirs gets its place by locate.

@@ -96,7 +96,7 @@ func ParseCommand(verb, path string, payload []byte) (Command, error) {
 	payload = bytes.TrimSpace(payload)
 	fields, object := parseObject(payload)
 	if verb == "control" && object && fields["verb"] != nil {
-		if err := c.envelope(fields); err != nil {
+		if err := c.envelope(fields, payload); err != nil {
 			return c, err
 		}
 		c.Value = doc // the service itself reads the block; id and reply are ours
@@ -115,7 +115,7 @@ func ParseCommand(verb, path string, payload []byte) (Command, error) {
 		}
 		return c, nil
 	}
-	if err := c.envelope(fields); err != nil {
+	if err := c.envelope(fields, payload); err != nil {
 		return c, err
 	}
 	delete(fields, "id")
@@ -157,8 +157,8 @@ func arguments(fields map[string]json.RawMessage) (map[string]any, error) {
 	return out, nil
 }
 
-// envelope takes id and reply out of a JSON object.
-func (c *Command) envelope(fields map[string]json.RawMessage) error {
+// envelope takes id and reply out of a JSON object, and refuses one in which a key stands twice.
+func (c *Command) envelope(fields map[string]json.RawMessage, object []byte) error {
 	if raw := fields["id"]; raw != nil {
 		if err := c.ID.UnmarshalJSON(raw); err != nil {
 			return err
@@ -174,7 +174,31 @@ func (c *Command) envelope(fields map[string]json.RawMessage) error {
 		}
 		c.Reply = reply
 	}
+	if key, twice := keyTwice(object); twice {
+		return Errorf(CodeBadPayload, "key %.40q stands twice", key)
+	}
 	return nil
+}
+
+// keyTwice returns the first key that stands twice in a JSON object, which is known to be one, not looking at what is in it.
+func keyTwice(object []byte) (string, bool) {
+	d := json.NewDecoder(bytes.NewReader(object))
+	_, err := d.Token() // {
+	seen := map[string]bool{}
+	for err == nil && d.More() {
+		var key json.Token
+		var value json.RawMessage
+		if key, err = d.Token(); err != nil {
+			break
+		}
+		name, _ := key.(string)
+		if seen[name] {
+			return name, true
+		}
+		seen[name] = true
+		err = d.Decode(&value)
+	}
+	return "", false
 }
 
 func unknownKeys(fields map[string]json.RawMessage, known string) error {

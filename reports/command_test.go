@@ -37,7 +37,8 @@ func TestParseCommand(t *testing.T) {
 		"set map":                  {"set", `{"value":{"a":[1]}}`, Command{Value: map[string]any{"a": []any{json.Number("1")}}}},
 		"set with arguments":       {"set", `{"value":"ON","for":"5s","n":2}`, Command{Value: "ON", Args: map[string]any{"for": "5s", "n": json.Number("2")}}},
 		"set, other cases":         {"set", `{"value":"ON","ID":5,"Value":"OFF"}`, Command{Value: "ON", Args: map[string]any{"ID": json.Number("5"), "Value": "OFF"}}},
-		"set, value twice":         {"set", `{"value":"ON","value":"OFF"}`, Command{Value: "OFF"}},
+		"set, a key twice within":  {"set", `{"value":{"a":1,"a":2}}`, Command{Value: map[string]any{"a": json.Number("2")}}},
+		"control JSON, key twice":  {"control", `{"name":1,"name":2}`, Command{Value: []byte(`{"name":1,"name":2}`)}}, // the service's to refuse
 		"set, null id":             {"set", `{"value":1,"id":null,"reply":"/r"}`, Command{Value: json.Number("1"), Reply: "/r"}},
 		"control text":             {"control", "output\n  name pump\n", Command{Value: []byte("output\n  name pump\n")}},
 		"control text, indented":   {"control", "\n  output\n  name pump\n", Command{Value: []byte("\n  output\n  name pump\n")}},
@@ -93,6 +94,13 @@ func TestParseCommandRefuses(t *testing.T) {
 		"control verb, bad reply":   {"control", `{"verb":"pulse","id":1,"reply":"#"}`, CodeBadTopic, "1", ""},
 		"control, more than value":  {"control", `{"value":"x","id":1,"for":"1s"}`, CodeBadPayload, "1", ""},
 		"setup, more than value":    {"setup", `{"value":"x","id":1,"chip":"sim"}`, CodeBadPayload, "1", ""},
+		"set, value twice":          {"set", `{"value":"ON","id":1,"value":"OFF"}`, CodeBadPayload, "1", ""},
+		"set, argument twice":       {"set", `{"value":{"a":[1]},"for":"1s","id":1,"reply":"/r","for":"2s"}`, CodeBadPayload, "1", "/r"},
+		"set, escaped twice":        {"set", `{"value":1,"\u0076alue":2}`, CodeBadPayload, "", ""},
+		"get, id twice":             {"get", `{"id":1,"id":2}`, CodeBadPayload, "2", ""},
+		"control verb, path twice":  {"control", `{"verb":"pulse","path":"a","path":"b"}`, CodeBadPayload, "", ""},
+		"control, value twice":      {"control", `{"value":"a","value":"b"}`, CodeBadPayload, "", ""},
+		"setup, value twice":        {"setup", `{"value":"a","value":"b"}`, CodeBadPayload, "", ""},
 		"value is no JSON any more": {"set", `{"value":1e}`, "", "", ""}, // then it is a bare value
 	} {
 		t.Run(name, func(t *testing.T) {

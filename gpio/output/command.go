@@ -6,7 +6,7 @@ import (
 )
 
 // Set tells the output to be on or off; with d > 0 for that long, then the other way. An ON lasts from when the line is on, which an
-// interlock can delay; MaxOn can end it sooner. The ON of a Single output without a time lasts for its pulse. Every command
+// interlock can delay; MaxOn can end it sooner. The ON of a Single output lasts for its pulse, or for a time below that. Every command
 // replaces what was before, with its timer or pattern; an ON also that of every output of a group with this one: the latest
 // wins. On an error nothing is changed.
 func (b *Bank) Set(name string, on bool, d time.Duration, now time.Time) error {
@@ -16,6 +16,9 @@ func (b *Bank) Set(name string, on bool, d time.Duration, now time.Time) error {
 	}
 	if d < 0 {
 		return fmt.Errorf("output %q: time is %v, must not be negative", name, d)
+	}
+	if on && o.Single && d > o.Rules.Pulse {
+		return fmt.Errorf("output %q is single: it can't be on for %v, its pulse is %v", name, d, o.Rules.Pulse)
 	}
 	b.command(o, now)
 	switch {

@@ -53,7 +53,7 @@ func TestNewRefuses(t *testing.T) {
 // TestCommandRefused also finds that what is refused changes nothing: the timer that runs goes on.
 func TestCommandRefused(t *testing.T) {
 	t.Parallel()
-	b, err := output.New([]output.Spec{{Name: "a"}, {Name: "one", Rules: output.Rules{Single: true, Pulse: sec}}}, nil, epoch())
+	b, err := output.New([]output.Spec{{Name: "a"}, {Name: "one", Rules: output.Rules{Single: true, Pulse: 5 * sec}}}, nil, epoch())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +70,8 @@ func TestCommandRefused(t *testing.T) {
 	}{
 		{b.Set("c", true, 0, after(sec)), `there is no output "c"`},
 		{b.Set("a", false, -1, after(sec)), `output "a": time is -1ns, must not be negative`},
+		{b.Set("one", true, 5*sec+1, after(sec)), `output "one" is single: it can't be on for 5.000000001s, its pulse is 5s`},
+		{b.Pulse("one", 6*sec, after(sec)), `output "one" is single: it can't be on for 6s, its pulse is 5s`},
 		{b.Pulse("c", 0, after(sec)), `there is no output "c"`},
 		{b.Pulse("a", 0, after(sec)), `output "a" has no pulse of its own: say how long`},
 		{b.Pulse("a", -1, after(sec)), `output "a": time is -1ns, must not be negative`},

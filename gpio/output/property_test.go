@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,9 +206,17 @@ func (m *model) command() {
 	var err error
 	switch what := rapid.IntRange(0, 5).Draw(m.t, "command"); what {
 	case 0, 1, 2:
-		err = m.b.Set(name, what > 0, times(0).Draw(m.t, "for"), m.now)
+		d := times(0).Draw(m.t, "for")
+		if err = m.b.Set(name, what > 0, d, m.now); what > 0 && m.tooLong(name, d) {
+			m.refused(err)
+			err = nil
+		}
 	case 3:
-		err = m.b.Pulse(name, times(1).Draw(m.t, "pulse"), m.now)
+		d := times(1).Draw(m.t, "pulse")
+		if err = m.b.Pulse(name, d, m.now); m.tooLong(name, d) {
+			m.refused(err)
+			err = nil
+		}
 	case 4:
 		if p := rapid.SampledFrom(output.Patterns()).Draw(m.t, "pattern"); !m.specs[name].Single {
 			err = m.b.Blink(name, p, m.now)
@@ -217,6 +226,17 @@ func (m *model) command() {
 	}
 	if err != nil {
 		m.t.Fatalf("command: %v", err)
+	}
+}
+
+// tooLong reports whether an output is a one-shot whose pulse is shorter than d.
+func (m *model) tooLong(name string, d time.Duration) bool {
+	return m.specs[name].Single && d > m.specs[name].Rules.Pulse
+}
+
+func (m *model) refused(err error) {
+	if err == nil || !strings.Contains(err.Error(), "is single") {
+		m.t.Fatalf("an ON that is longer than the only pulse: %v, want it refused", err)
 	}
 }
 
