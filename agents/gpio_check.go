@@ -262,7 +262,7 @@ func (o *gpioOptions) checkInterlocks() error {
 		return err
 	}
 	for g, group := range o.Interlocks {
-		on, safeOn, failsafeOn := "", "", ""
+		on, failsafeOn := "", ""
 		if len(group) < 2 {
 			return config.At(fmt.Sprintf("interlocks[%d]", g), "an interlock needs two outputs at least")
 		}
@@ -276,8 +276,8 @@ func (o *gpioOptions) checkInterlocks() error {
 				return config.At(at, "%s stands twice", name)
 			case out.Initial == gpioOn && on != "":
 				return config.At("outputs."+name+".initial", "is on as that of %s is, with which it is interlocked", on)
-			case out.Safe != gpioSafeOff && safeOn != "":
-				return config.At("outputs."+name+".safe", "is %s as that of %s is not off, with which it is interlocked", out.Safe, safeOn)
+			case out.Safe == gpioSafeOn:
+				return config.At("outputs."+name+".safe", "is on, but it is interlocked: a stop does not wait until the others are off for their dead_time")
 			}
 			if out.Failsafe != nil && out.Failsafe.Value == gpioWordOn {
 				if failsafeOn != "" {
@@ -287,9 +287,6 @@ func (o *gpioOptions) checkInterlocks() error {
 			}
 			if out.Initial == gpioOn {
 				on = name
-			}
-			if out.Safe == gpioSafeOn {
-				safeOn = name
 			}
 		}
 	}

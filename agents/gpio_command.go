@@ -107,44 +107,52 @@ func orBlink(pattern string) string {
 	return pattern
 }
 
-// release gives a line back, or with "" all, until a set-up takes them again.
+// release gives a line back, an output with its safe value, or with "" all, until a set-up takes them again.
 func (a *gpioAgent) release(path string) error {
 	if path != "" {
 		if _, err := a.present.held(path); err != nil {
 			return err
 		}
 	}
+	if a.bank == nil {
+		return nil // nothing was ever taken
+	}
 	var errs []error
 	for _, l := range a.present.lines {
-		if (path == "" || path == l.path) && l.hold.held() {
-			errs = append(errs, l.release())
+		if (path != "" && path != l.path) || !l.hold.held() {
+			continue
+		}
+		a.keepCount(l)
+		errs = append(errs, l.rest(), l.release())
+		if l.out != nil {
+			errs = append(errs, a.bank.Set(l.name, false, 0, time.Now()))
 		}
 	}
-	return errors.Join(append(errs, a.forget())...)
+	a.drive() // takes them for off from now on
+	errs = append(errs, a.forget())
+	a.redescribe()
+	a.renewed.Store(true)
+	return errors.Join(errs...)
 }
 
-// forget takes the outputs that were released out of the bank.
+// forget takes the rules of what was released out of the bank. The outputs stay in it, off, for those that they are interlocked
+// with have to wait for their dead time.
 func (a *gpioAgent) forget() error {
-	if a.bank == nil {
-		return nil
-	}
-	held := gpioState{options: a.present.options}
+	left := gpioState{options: a.present.options}
 	keep := map[string]bool{}
 	for _, l := range a.present.lines {
-		if l.hold.held() {
-			held.lines = append(held.lines, l)
-			keep[l.name] = l.out != nil || l.limited()
+		switch {
+		case !l.hold.held() && l.out != nil:
+			left.lines = append(left.lines, &gpioLine{name: l.name, out: &gpioOutput{}})
+			keep[l.name] = true
+		case l.hold.held():
+			left.lines = append(left.lines, l)
+			if l.out != nil || l.limited() {
+				keep[l.name] = true
+			}
 		}
 	}
-	held.options.Interlocks = nil
-	for _, group := range a.present.options.Interlocks {
-		left := slices.DeleteFunc(slices.Clone(group), func(name string) bool { return !keep[name] })
-		if len(left) > 1 {
-			held.options.Interlocks = append(held.options.Interlocks, left)
-		}
-	}
-	maps.DeleteFunc(keep, func(_ string, ruled bool) bool { return !ruled })
-	specs, groups := held.rules()
+	specs, groups := left.rules()
 	bank, err := a.bank.Replace(specs, groups, keep, time.Now())
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func (a *gpioAgent) beginSense(l *gpioLine) error {
 	old := l.old
 	kept := old != nil && old.hold == l.hold && old.machine != nil
 	if kept && old.name == l.name && *old.sense == *l.sense {
-		l.machine, l.counted, l.countsAt, l.countsSaid = old.machine, old.counted, old.countsAt, old.countsSaid
+		l.machine, l.counts, l.counted, l.countsAt, l.countsSaid = old.machine, old.counts, old.counted, old.countsAt, old.countsSaid
 		return nil
 	}
 	level, err := l.hold.line.Value()
@@ -40,11 +40,38 @@ func (a *gpioAgent) beginSense(l *gpioLine) error {
 	if kept {
 		o.Seq = old.machine.Seq()
 	}
-	l.machine = input.New(o, level == 1, time.Now())
-	if s.count {
-		l.machine.SetTotal(a.total(l.name))
+	now := time.Now()
+	l.machine = input.New(o, level == 1, now)
+	if !s.count {
+		return nil
+	}
+	l.machine.SetTotal(a.total(l.name))
+	if was := a.present.byPath[l.path]; was != nil && was.counting() {
+		c := was.count(now)
+		l.machine.SetTotal(c.Total)
+		l.counts, l.counted, l.countsAt, l.countsSaid = c.Count, was.counted, was.countsAt, was.countsSaid
 	}
 	return nil
+}
+
+// counting reports whether the line is an input that counts.
+func (l *gpioLine) counting() bool { return l.sense != nil && l.sense.count && l.machine != nil }
+
+// count returns what an input has counted, whatever set-ups have changed of it since.
+func (l *gpioLine) count(now time.Time) input.Counts {
+	c := l.machine.Count(now)
+	c.Count += l.counts
+	return c
+}
+
+// keepCount has the total of an input saved, if it counts.
+func (a *gpioAgent) keepCount(l *gpioLine) {
+	if !l.counting() {
+		return
+	}
+	if err := a.keepTotal(l.name, l.count(time.Now()).Total); err != nil {
+		a.log.Error("total is not kept", "input", l.name, "err", err)
+	}
 }
 
 // edge takes in an edge.
@@ -125,7 +152,7 @@ func (l *gpioLine) countsDue() time.Time {
 
 // tellCounts makes the counts known, and has the total saved.
 func (a *gpioAgent) tellCounts(l *gpioLine, now time.Time) {
-	c := l.machine.Count(now)
+	c := l.count(now)
 	c.Rate = gpioRate(c.Rate)
 	l.counted, l.countsAt = false, now
 	said := l.countsSaid
@@ -135,9 +162,7 @@ func (a *gpioAgent) tellCounts(l *gpioLine, now time.Time) {
 	}
 	if c.Total != said.Total {
 		a.put("total/"+l.name, int64(c.Total), now)
-		if err := a.keepTotal(l.name, c.Total); err != nil {
-			a.log.Error("total is not kept", "input", l.name, "err", err)
-		}
+		a.keepCount(l)
 	}
 	if c.Rate != said.Rate {
 		a.put("rate/"+l.name, c.Rate, now)

@@ -63,6 +63,7 @@ type gpioLine struct {
 	old   *gpioLine // who had the line
 	stays bool      // as an output with its state, whatever else of it changes
 	start bool      // what the output is taken with
+	later bool      // it is to go on once it is taken, as its interlock allows
 
 	// What became of an output.
 	seen bool      // what was read back after it was told something
@@ -71,7 +72,8 @@ type gpioLine struct {
 
 	// What became of an input.
 	machine    *input.Input
-	counted    bool // since its counts were last made known
+	counts     uint64 // by the machines before
+	counted    bool   // since its counts were last made known
 	countsAt   time.Time
 	countsSaid input.Counts
 

@@ -57,14 +57,15 @@ func (t *gpioTaking) watch() error {
 		if t.a.link.stops[topic] != nil {
 			continue
 		}
+		if t.a.link.stops == nil {
+			t.a.link = gpioLink{map[string]bool{}, map[string]func(){}}
+		}
 		stop, err := t.a.watch(link, topic)
 		if err != nil {
 			return &gpioFault{watchers[topic], err}
 		}
-		if t.a.link.stops == nil {
-			t.a.link = gpioLink{map[string]bool{}, map[string]func(){}}
-		}
 		t.a.link.stops[topic] = stop
+		t.a.link.down[topic] = topic != "" // who has not said anything yet is not there
 		t.undo = append(t.undo, func() error { t.a.unwatch(topic); return nil })
 	}
 	return nil

@@ -57,6 +57,7 @@ func TestGPIOFailsafe(t *testing.T) {
 // A failsafe watches the status of the client that controls the output, and may demand that commands are renewed.
 func TestGPIOFailsafeWatchAndRenew(t *testing.T) {
 	gpioBubble(t, "outputs: {w: {pin: 2, failsafe: {after: 5s, watch: house/status}}, r: {pin: 3, failsafe: {after: 5s, renew: true}}}", func(s *gpioStage) {
+		s.link.say("house/status", "online")
 		s.do("output/w", true)
 		s.do("output/r", true)
 		s.pass(4 * time.Second)
@@ -93,6 +94,7 @@ func TestGPIOPWM(t *testing.T) {
 		s.with = Deps{Link: s.link, Root: gpioPWMChip(t, 2)}
 		s.begin("pwm: {a: {pin: 18, driver: pwmchip0/0, initial: 20, period: 500us, polarity: inverted, fade: 10s, min: 10, max: 90, failsafe: {after: 5s, value: on, watch: house/status}}}\n" +
 			"servos: {v: {pin: 19, driver: pwmchip0/1, max_angle: 90, min_angle: -90, min_pulse: 500us, max_pulse: 2500us, period: 25ms}}")
+		s.link.say("house/status", "online")
 		want := func(channel, period, duty, polarity string) {
 			t.Helper()
 			if got := s.pwm(channel); got != period+" "+duty+" "+polarity+" 1" {

@@ -74,10 +74,11 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 	old := a.present
 	a.present, a.bank, a.unmet = next, t.bank, nil
 	for _, l := range old.lines {
+		a.keepCount(l)
 		if !l.hold.held() || slices.ContainsFunc(next.lines, func(n *gpioLine) bool { return n.hold == l.hold || n.hold.line != nil && n.hold.line == l.hold.line }) {
 			continue
 		}
-		if err := l.release(); err != nil {
+		if err := errors.Join(l.rest(), l.release()); err != nil {
 			a.log.Warn("give a line back", "err", err)
 		}
 	}
@@ -96,14 +97,47 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 	a.kept.retain(next.lines)
 	a.retainTotals(old.lines)
 	a.relink()
+	a.goOn(next.lines)
 	a.drive() // brings lines that stay to what their new rules say
-	points := next.points()
+	a.redescribe()
+}
+
+// goOn tells the outputs to go on that were not to be taken so.
+func (a *gpioAgent) goOn(lines []*gpioLine) {
+	for _, l := range lines {
+		if !l.later {
+			continue
+		}
+		if err := a.bank.Set(l.name, true, 0, time.Now()); err != nil {
+			a.log.Error("output does not begin on", "output", l.name, "err", err)
+		}
+		l.later = false
+	}
+}
+
+// redescribe describes the present state, and forgets what was to be told of points that are not in it.
+func (a *gpioAgent) redescribe() {
+	points := a.present.points()
 	known := map[string]bool{}
 	for _, p := range points {
-		known[p.Path] = true
+		known[p.Path] = p.Access != reports.Set
 	}
 	a.queue.keep(func(path string) bool { return known[path] })
 	a.describe.Store(&reports.Service{Function: "gpio", Points: points})
+}
+
+// rest drives an output that is to be given back to its safe value.
+func (l *gpioLine) rest() error {
+	switch {
+	case l.mod != nil && l.hold.channel != nil:
+		return l.stopMod()
+	case l.out == nil, l.out.Safe == gpioSafeKeep:
+		return nil
+	}
+	if err := l.hold.line.SetValue(gpioBit(l.out.Safe == gpioSafeOn)); err != nil {
+		return fmt.Errorf("set %s: %w", l.path, err)
+	}
+	return nil
 }
 
 // adopt takes over what is known of an output that stays.
@@ -135,9 +169,7 @@ func (a *gpioAgent) close() error {
 		}
 	}
 	for _, l := range a.present.lines {
-		if l.sense != nil && l.sense.count {
-			errs = append(errs, a.keepTotal(l.name, l.machine.Count(time.Now()).Total))
-		}
+		a.keepCount(l)
 		if err := l.release(); err != nil && !a.gone {
 			errs = append(errs, err)
 		}

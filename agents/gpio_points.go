@@ -29,6 +29,7 @@ const (
 func (s *gpioState) points() []reports.Point {
 	var out []reports.Point
 	for _, l := range s.lines {
+		first := len(out)
 		switch {
 		case l.out != nil:
 			out = append(out, l.outputPoints(s.info)...)
@@ -40,6 +41,9 @@ func (s *gpioState) points() []reports.Point {
 		default:
 			out = append(out, reports.Point{Path: l.path, Label: l.label, Help: l.help(s.info) + "; while it fades this is where to", Type: reports.Float, Unit: "%",
 				Genre: reports.Basic, Access: reports.Get | reports.Set, Min: reports.Ptr(0), Max: reports.Ptr(100), Args: []string{gpioArgFade}})
+		}
+		if !l.hold.held() {
+			out = append(out[:first], gpioReleased(out[first:])...)
 		}
 	}
 	names := func(path, kind string) reports.Point {
@@ -54,6 +58,18 @@ func (s *gpioState) points() []reports.Point {
 		reports.Point{Path: gpioChipPath, Label: "Chip", Type: reports.JSON, Genre: reports.System, Access: reports.Get,
 			Help: "The chip and all its lines: who holds them, and as what"},
 		names(gpioInputsPath, "inputs"), names(gpioOutputsPath, "outputs"))
+}
+
+// gpioReleased returns what is left of the points of a line that was released: no state, and sets that are refused with the reason.
+func gpioReleased(points []reports.Point) []reports.Point {
+	var out []reports.Point
+	for _, p := range points {
+		if p.Access.Has(reports.Set) {
+			p.Access, p.Poll = reports.Set, 0
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func (l *gpioLine) outputPoints(info gpio.ChipInfo) []reports.Point {
@@ -225,7 +241,7 @@ func (l *gpioLine) countValue(kind string, now time.Time) (any, error) {
 	if l.sense == nil || !l.sense.count {
 		return nil, reports.Errorf(reports.CodeUnknown, "%s does not count", l.path)
 	}
-	switch c := l.machine.Count(now); kind {
+	switch c := l.count(now); kind {
 	case "count":
 		return int64(c.Count), nil
 	case "total":

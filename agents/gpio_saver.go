@@ -19,10 +19,13 @@ import (
 type gpioKept struct {
 	outputs map[string]bool
 	dirty   bool
-	saved   time.Time // when that was tried last
+	saved   time.Time       // when that was tried last
+	filed   map[string]bool // those that may be on in the file
+	off     time.Time       // since when one of these is off, which is not in the file; zero: none is
 }
 
-// gpioKeptEvery is how often it is saved at the most. The first change after as long a silence is saved at once.
+// gpioKeptEvery is how often it is saved at the most. The first change after as long a silence is saved at once, and so is an OFF of
+// what is on in the file: nothing may come back on that was switched off.
 const gpioKeptEvery = 10 * time.Second
 
 // gpioKeptFile is the file that it is saved in.
@@ -52,6 +55,9 @@ func (k *gpioKept) set(l *gpioLine, on bool) {
 			k.outputs = map[string]bool{}
 		}
 		k.outputs[l.name], k.dirty = on, true
+		if !on && k.filed[l.name] && k.off.IsZero() {
+			k.off = time.Now()
+		}
 	}
 }
 
@@ -80,14 +86,28 @@ func (k *gpioKept) next() time.Time {
 	if !k.dirty {
 		return time.Time{}
 	}
+	if !k.off.IsZero() {
+		return k.off
+	}
 	return k.saved.Add(gpioKeptEvery)
+}
+
+// file takes note of what is in the file, or may be: until a save has ended it is not known which of the two is there.
+func (k *gpioKept) file(outputs map[string]bool, surely bool) {
+	if surely || k.filed == nil {
+		k.filed = map[string]bool{}
+	}
+	for name, on := range outputs {
+		k.filed[name] = k.filed[name] || on
+	}
 }
 
 // gpioSaver saves while the engine goes on: a slow disk must not make an output late.
 type gpioSaver struct {
 	done chan struct{} // closed when the save that runs has ended; nil: none does
 	due  time.Time
-	err  error // of the last save; to be looked at when done is closed
+	kept map[string]bool // the states that the last save was of; nil: none
+	err  error           // of the last save; to be looked at when done is closed
 }
 
 func (s *gpioSaver) next() time.Time {
@@ -144,9 +164,12 @@ func (a *gpioAgent) saveDue() {
 // saves returns the function that saves all there is to save.
 func (a *gpioAgent) saves(now time.Time) func() error {
 	var states *gpioKeptFile
+	a.saver.kept = nil
 	if a.kept.dirty {
 		states = &gpioKeptFile{1, maps.Clone(a.kept.outputs)}
-		a.kept.dirty, a.kept.saved = false, now
+		a.kept.dirty, a.kept.saved, a.kept.off = false, now, time.Time{}
+		a.kept.file(states.Outputs, false)
+		a.saver.kept = states.Outputs
 	}
 	totals, file := a.totals, a.file(gpioKeptName)
 	return func() error {
@@ -172,6 +195,10 @@ func (a *gpioAgent) saved(err error) {
 	if err != nil {
 		a.log.Error("not saved", "err", err)
 		a.kept.dirty = true
+		return
+	}
+	if a.saver.kept != nil {
+		a.kept.file(a.saver.kept, true)
 	}
 }
 
@@ -211,6 +238,7 @@ func (a *gpioAgent) loadKept() {
 		return
 	}
 	a.kept.outputs = kept.Outputs
+	a.kept.file(kept.Outputs, true)
 }
 
 // openTotals opens the file of the totals once a set-up counts. A damaged one is an error, so that no meter begins at 0 unnoticed.

@@ -100,17 +100,34 @@ func (t *gpioTaking) rules() error {
 		}
 	}
 	t.settle(keep)
-	specs, groups := t.next.rules()
-	var err error
-	if t.a.bank == nil {
-		t.bank, err = output.New(specs, groups, now)
-	} else {
-		t.bank, err = t.a.bank.Replace(specs, groups, keep, now)
+	for { // with all that begins on, as a check, and then without what waits for its dead time
+		specs, groups := t.next.rules()
+		var err error
+		if t.a.bank == nil {
+			t.bank, err = output.New(specs, groups, now)
+		} else {
+			t.bank, err = t.a.bank.Replace(specs, groups, keep, now)
+		}
+		if err != nil {
+			return &gpioFault{"interlocks", err}
+		}
+		if !t.delay() {
+			return nil
+		}
 	}
-	if err != nil {
-		return &gpioFault{"interlocks", err}
+}
+
+// delay has interlocked outputs that begin on be taken off, and go on later: nobody knows since when the others are off. One that
+// keeps its level is on already.
+func (t *gpioTaking) delay() (some bool) {
+	for _, group := range t.next.options.Interlocks {
+		for _, name := range group {
+			if l := t.next.byPath["output/"+name]; l.start && !l.stays && l.out.Initial != gpioKeep {
+				l.start, l.later, some = false, true, true
+			}
+		}
 	}
-	return nil
+	return some
 }
 
 // settle has outputs begin off that would begin on because of what was there, beside one that they are interlocked with.

@@ -319,7 +319,7 @@ func TestGPIOSafeRefused(t *testing.T) {
 		"outputs:\n  x: {pin: 2, single: true, safe: keep}":                                      "setup:2: outputs.x.safe: keep could",
 		"outputs:\n  x: {pin: 2, single: true, initial: on}":                                     "setup:2: outputs.x.initial: a one-shot output (single) begins off",
 		"outputs:\n  a: {pin: 2, initial: on}\n  b: {pin: 3, initial: on}\ninterlocks: [[a, b]]": "setup:3: outputs.b.initial: is on as that of a is, with which it is interlocked",
-		"outputs:\n  a: {pin: 2, safe: on}\n  b: {pin: 3, safe: on}\ninterlocks: [[a, b]]":       "setup:3: outputs.b.safe: is on as that of a is not off, with which it is interlocked",
+		"outputs:\n  a: {pin: 2, safe: on}\n  b: {pin: 3, safe: on}\ninterlocks: [[a, b]]":       "setup:2: outputs.a.safe: is on, but it is interlocked: ",
 		"outputs:\n  a: {pin: 2}\ninterlocks:\n  - [a, c]":                                       `setup:4: interlocks[0][1]: "c" is no output`,
 		"outputs:\n  a: {pin: 2}\ninterlocks:\n  - [a]":                                          "setup:4: interlocks[0]: an interlock needs two outputs at least",
 		"outputs: {a: {pin: 2}}\ndead_time: 2m":                                                  "setup:2: dead_time: 2m0s is too long, at most 1m0s is possible",
