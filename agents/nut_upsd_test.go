@@ -36,6 +36,7 @@ type nutServer struct {
 	port   string
 	upsd   *nutProcess
 	driver *nutProcess
+	says   time.Duration // how often the UPS has said something else
 }
 
 // nutProcess is a program that the test has started.
@@ -72,8 +73,16 @@ func startUPSD(t *testing.T) *nutServer {
 
 func (s *nutServer) write(name, text string) {
 	s.t.Helper()
+	s.writeAt(time.Now(), name, text)
+}
+
+func (s *nutServer) writeAt(at time.Time, name, text string) {
+	s.t.Helper()
 	path := filepath.Join(s.dir, name)
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Chtimes(path+".new", at, at); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil { // the driver never sees half of it
@@ -81,10 +90,11 @@ func (s *nutServer) write(name, text string) {
 	}
 }
 
-// set makes the UPS say something else; the driver sees that the file is newer.
+// set makes the UPS say something else; the driver sees that the file is newer, by a whole second as it counts.
 func (s *nutServer) set(status, charge string) {
 	s.t.Helper()
-	s.write("ups.dev", "ups.status: "+status+"\nbattery.charge: "+charge+"\nbattery.voltage: 13.70\nbattery.runtime: 1800\nbattery.type: PbAc\n"+
+	s.says += time.Second
+	s.writeAt(time.Now().Add(s.says), "ups.dev", "ups.status: "+status+"\nbattery.charge: "+charge+"\nbattery.voltage: 13.70\nbattery.runtime: 1800\nbattery.type: PbAc\n"+
 		"ups.load: 12.5\nups.mfr: \"Acme \\\"Power\\\"\"\nups.model: Back\n")
 }
 
