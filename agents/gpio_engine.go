@@ -57,12 +57,13 @@ func (a *gpioAgent) run() {
 			close(c.done)
 		case <-a.inbox.wake:
 			a.absorb()
+			a.work()
 		case out <- first:
 			a.queue.pop()
 			continue
 		case <-timer.C:
+			a.work()
 		}
-		a.work()
 		if next := a.next(); next.IsZero() {
 			timer.Stop()
 		} else {
