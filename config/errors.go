@@ -142,7 +142,7 @@ func suggest(word string, known []string) string {
 	best, least := "", 1+len(word)/3
 	if len(word) <= maxShownValue {
 		for _, k := range known {
-			if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d <= least && (best == "" || d < least) {
+			if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d <= least && (best == "" || d < least) {
 				best, least = k, d
 			}
 		}
@@ -156,8 +156,8 @@ func suggest(word string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// editDistance returns how many insertions, deletions, changes and swaps of neighbours make b of a.
-func editDistance(a, b string) int {
+// EditDistance returns how many insertions, deletions, changes and swaps of neighbouring bytes make b of a.
+func EditDistance(a, b string) int {
 	before, above := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range above {
 		above[j] = j

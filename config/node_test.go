@@ -132,11 +132,11 @@ func TestEditDistance(t *testing.T) {
 		{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"listen", "listen", 0}, {"lisen", "listen", 1}, {"lsiten", "listen", 1}, {"litsne", "listen", 2},
 		{"host", "post", 1}, {"kitten", "sitting", 3}, {"ab", "ba", 1},
 	} {
-		if got := editDistance(test.a, test.b); got != test.want {
-			t.Errorf("editDistance(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
+		if got := EditDistance(test.a, test.b); got != test.want {
+			t.Errorf("EditDistance(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
 		}
-		if got := editDistance(test.b, test.a); got != test.want {
-			t.Errorf("editDistance(%q, %q) = %d, want %d", test.b, test.a, got, test.want)
+		if got := EditDistance(test.b, test.a); got != test.want {
+			t.Errorf("EditDistance(%q, %q) = %d, want %d", test.b, test.a, got, test.want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"rollcall/config"
 	"rollcall/gpio/pinout"
 )
 
@@ -127,7 +128,7 @@ func (c ChipInfo) hint(name string) string {
 	var names []string
 	for want := 1; want <= near && len(names) == 0; want++ {
 		for _, l := range c.Lines {
-			if l.Name != "" && len(names) < most && distance(strings.ToLower(l.Name), strings.ToLower(name)) == want {
+			if l.Name != "" && len(names) < most && config.EditDistance(strings.ToLower(l.Name), strings.ToLower(name)) == want {
 				names = append(names, l.Name)
 			}
 		}
@@ -136,26 +137,6 @@ func (c ChipInfo) hint(name string) string {
 		return "; " + c.forms()
 	}
 	return "; near it are " + strings.Join(names, ", ")
-}
-
-// distance is how many bytes must be put in, taken out or changed to make a b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // cutNumber returns the number after one of the prefixes, whose case does not matter.

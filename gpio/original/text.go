@@ -212,7 +212,7 @@ func closest(word string, known []string) string {
 	}
 	best, least := "", 2*(2+len(word)/3)-1
 	for _, k := range known {
-		cost := 2 * edits(word, strings.ToLower(k))
+		cost := 2 * config.EditDistance(word, strings.ToLower(k))
 		if strings.HasPrefix(k, word) {
 			cost--
 		}
@@ -221,24 +221,4 @@ func closest(word string, known []string) string {
 		}
 	}
 	return best
-}
-
-// edits returns how many bytes must be put in, taken out or changed to make b of a.
-func edits(a, b string) int {
-	from := make([]int, len(b)+1) // from[j]: edits from what is read of a to b[:j]
-	for j := range from {
-		from[j] = j
-	}
-	for i := range len(a) {
-		corner := from[0]
-		from[0] = i + 1
-		for j := range len(b) {
-			best := corner
-			if a[i] != b[j] {
-				best = 1 + min(corner, from[j], from[j+1])
-			}
-			corner, from[j+1] = from[j+1], best
-		}
-	}
-	return from[len(b)]
 }
