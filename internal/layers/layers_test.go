@@ -47,6 +47,7 @@ var level = map[string]int{
 	"rollcall/internal/broker":   1,
 	"rollcall/internal/discover": 1,
 	"rollcall/internal/run":      1,
+	"rollcall/internal/trust":    1,
 	"rollcall/gpio":              2,
 	"rollcall/gpio/gpiotest":     2,
 	"rollcall/gpio/input":        2,
