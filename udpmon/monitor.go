@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/config"
@@ -42,14 +44,16 @@ type monitor struct {
 	responder *discover.Responder
 	ready     chan struct{} // closed once everything serves
 
-	services *services              // what the host's services say of themselves
-	hosts    *heard                 // the map of hosts
-	mapping  sync.Mutex             // held while the map changes
-	replies  replyTopics            // where answers to this host's own requests come in
-	expired  chan struct{}          // size 1: some of replies may have
-	ext      extAddr                // the public address
-	asks     chan reports.Request   // this host's own, to be published once their answers are listened for
-	answers  chan discoveredRequest // getapps to be answered
+	services *services     // what the host's services say of themselves
+	hosts    *heard        // the map of hosts
+	mapping  sync.Mutex    // held while the map changes
+	replies  replyTopics   // where answers to this host's own requests come in
+	expired  chan struct{} // size 1: some of replies may have
+	ext      extAddr       // the public address
+
+	brokerAddrs atomic.Pointer[[]netip.Addr] // of a broker on another machine
+	asks        chan reports.Request         // this host's own, to be published once their answers are listened for
+	answers     chan discoveredRequest       // getapps to be answered
 
 	mu       sync.Mutex
 	settings config.Config // in force
@@ -177,7 +181,7 @@ func (m *monitor) newResponder() error {
 	m.sayOpenness()
 	m.responder, err = discover.NewResponder(discover.ResponderConfig{
 		Conn: m.conn, Interfaces: m.cfg.Discovery.Interfaces, Legacy: m.legacy, Open: m.open, Guard: guard, Passes: m.passes,
-		KnownHost: m.hosts.has, Publish: m.publish, ExtAddr: m.ext.get,
+		KnownHost: m.hosts.has, Publish: m.publish, ExtAddr: m.ext.get, Brokers: m.brokers,
 		Swept:        func(id reports.ID) { m.hosts.sweep(id, m.now()) },
 		LocalReplyTo: m.at.replyTo, LocalTopic: "/" + m.cfg.Host + "/report", Log: m.log,
 	})
@@ -208,6 +212,7 @@ func (m *monitor) run(ctx context.Context) error {
 		{Name: "requests", Run: m.ask},
 		{Name: "getapps", Run: m.answerApps},
 		{Name: "extaddr", Run: func(ctx context.Context) error { return m.ext.run(ctx, m.cfg.Discovery.ExtAddr, m.log, m.describe) }},
+		{Name: "broker address", Run: m.keepBrokerAddrs},
 		{Name: "systemd", Run: m.sayReady},
 		run.Watchdog(m.healthy),
 	}

@@ -9,8 +9,10 @@
 // one map with whole numbers as keys, definite lengths, no tags, no key twice, valid UTF-8. "Sealed" is the name of the form;
 // a body is encrypted only where the flag says so.
 //
-// A request has 1,200 to 1,400 bytes: header, body, zeros, and in the last 64 bytes the Ed25519 signature over all before it
-// (zeros if unsigned). Its fields, "request: offset size field":
+// A request has 1,200 to 1,400 bytes, an even number: header, body, zeros, and in the last 64 bytes the Ed25519 signature over
+// all before it (zeros if unsigned). A tail of one zero byte may follow, where it leaves by Ethernet: the host's kernel takes it
+// off if the frame did not come from the MAC that the request names, and only a requester with a tail is ever installed as
+// neighbour. Its fields, "request: offset size field":
 //
 //	request:   0  4  magic "RCL1"
 //	request:   4  1  version: 1

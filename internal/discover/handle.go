@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -21,6 +22,9 @@ type datagram struct {
 
 	iface int        // it came in on, once arrival was called
 	dst   netip.Addr // it was sent to
+
+	framed   bool // its frame came from the MAC that it names
+	verified bool // it is signed by an operator of this host, and the signature is good
 }
 
 // handle does what a datagram asks for. Only its cheapest checks are made before it is known to be in one of the two forms.
@@ -40,6 +44,9 @@ func (r *Responder) handle(d *datagram) (outcome, error) {
 
 // sealed handles a request in the sealed form, in the order of PROTOCOL.md §2.
 func (r *Responder) sealed(d *datagram) (outcome, error) {
+	tail := false
+	d.b, tail = cutTail(d.b)
+	d.framed = tail && r.frames
 	q, size, err := parseRequestHeader(d.b)
 	switch {
 	case errors.Is(err, errTooLong):
@@ -93,6 +100,7 @@ func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outco
 	state, known := r.sweeps.get(key, d.at)
 	if !known {
 		state.first = q.Seq
+		state.known = r.introduce(d, q, f)
 	}
 	state.tx++
 	out := r.buf[:copy(r.buf[:], said.data[q.Page])]
@@ -100,6 +108,9 @@ func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outco
 		Age: d.at.Sub(said.started)}
 	if len(f.MAC) == len(reply.MAC) {
 		copy(reply.MAC[:], f.MAC)
+	}
+	if !state.known {
+		out[7] |= byte(FlagNoNeighbour)
 	}
 	to := d.src
 	if q.ReplyPort != 0 {
@@ -119,6 +130,22 @@ func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outco
 		return sendFailed, err
 	}
 	return answered, nil
+}
+
+// introduce has the kernel know where the requester is, if the request is one to believe in that, and reports whether it does.
+func (r *Responder) introduce(d *datagram, q *Request, f iface) bool {
+	src := d.src.Addr()
+	if !d.verified || !d.framed || q.Requester != src || r.machine.isOwn(src) {
+		return r.machine.isOwn(src) || r.introducer.look(f, src).known
+	}
+	in := r.introducer.introduce(f, src, q.MAC, r.machine, r.macs, d.at)
+	switch {
+	case in.refused != "":
+		r.tally.note(strangers, d.at, func() any { return in.refused })
+	case in.changed:
+		r.tally.say(installed, src.String()+" is at "+net.HardwareAddr(q.MAC[:]).String()+" on "+f.Name)
+	}
+	return in.known
 }
 
 // handOn puts a sealed request that was answered in the queue of those to be published.

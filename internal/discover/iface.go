@@ -17,7 +17,12 @@ type iface struct {
 	MAC      net.HardwareAddr
 	Addrs    []netip.Addr   // all of them, IPv6 as well
 	Prefixes []netip.Prefix // the IPv4 addresses, each with the length of its network's prefix
+	Six      []netip.Prefix // the IPv6 addresses, likewise
+	Links    []link         // of a point-to-point interface: who is at its two ends
 }
+
+// link is a point-to-point link: its two ends, IPv4.
+type link struct{ local, peer netip.Addr }
 
 // virtual are the beginnings of the names of interfaces that lead to containers and tunnels; a sweep leaves them out unless
 // they are named.
@@ -44,10 +49,13 @@ func interfaces() ([]iface, error) {
 			f.Addrs = append(f.Addrs, p.Addr())
 			if p.Addr().Is4() {
 				f.Prefixes = append(f.Prefixes, p)
+			} else {
+				f.Six = append(f.Six, p)
 			}
 		}
 		out = append(out, f)
 	}
+	addLinks(out)
 	return out, nil
 }
 
@@ -105,8 +113,16 @@ func (f iface) onLink(src netip.Addr, own func(netip.Addr) bool) bool {
 	if src.IsLoopback() {
 		return false
 	}
-	_, ok := f.facing(src)
-	return ok
+	return f.connects(src)
+}
+
+// connects reports whether a is the address of another machine on the link of f.
+func (f iface) connects(a netip.Addr) bool {
+	if a.Is4() {
+		_, ok := f.facing(a)
+		return ok
+	}
+	return unicast(a) && (a.IsLinkLocalUnicast() || slices.ContainsFunc(f.Six, func(p netip.Prefix) bool { return p.Contains(a) }))
 }
 
 // facing returns the address of f in the network that a lies in.
@@ -120,6 +136,11 @@ func (f iface) facing(a netip.Addr) (netip.Prefix, bool) {
 			return netip.Prefix{}, false
 		}
 		return p, true
+	}
+	for _, l := range f.Links {
+		if l.peer == a {
+			return netip.PrefixFrom(l.local, 32), true
+		}
 	}
 	return netip.Prefix{}, false
 }

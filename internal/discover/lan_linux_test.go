@@ -16,20 +16,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inLAN is set in the process that TestLAN starts in a network namespace of its own.
+// inLAN is set in the process that inNamespace starts in a network namespace of its own.
 const inLAN = "ROLLCALL_TEST_IN_LAN"
 
 // TestLAN sweeps by broadcast over bridged interfaces, with each host in its own network namespace.
-func TestLAN(t *testing.T) {
-	t.Parallel()
+func TestLAN(t *testing.T) { t.Parallel(); inNamespace(t, lan) }
+
+// inNamespace runs f in a process of its own, in a network namespace with nothing in it. The test calls nothing else.
+func inNamespace(t *testing.T, f func(*testing.T)) {
+	t.Helper()
 	if os.Getenv(inLAN) != "" {
-		lan(t)
+		f(t)
 		return
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skipf("no iproute2: %v", err)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestLAN$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), inLAN+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
@@ -40,7 +43,7 @@ func TestLAN(t *testing.T) {
 	} else if ok {
 		t.Fatalf("in the namespace: %v\n%s", exit, out)
 	}
-	if !strings.Contains(string(out), "--- PASS: TestLAN") {
+	if !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Skipf("in the namespace: %s", out)
 	}
 }

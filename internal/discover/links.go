@@ -51,8 +51,12 @@ func (r *Responder) refresh(now time.Time, age time.Duration) {
 	}
 	r.machine = machineOf(list)
 	r.list = make(map[int]iface, len(list))
+	r.macs = r.macs[:0]
 	for _, f := range list {
 		r.list[f.Index] = f
+		if len(f.MAC) > 0 {
+			r.macs = append(r.macs, f.MAC)
+		}
 	}
 	clear(r.sources)
 }

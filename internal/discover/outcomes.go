@@ -34,12 +34,15 @@ const (
 	busy                       // a queue is full
 	sendFailed                 // the reply could not be sent
 	readFailed
+	installed // the requester was put into the kernel's table of neighbours
+	strangers // it was not, by the rules of that
 	outcomes
 )
 
 var outcomeNames = [outcomes]string{"answered", "accepted", "published", "malformed", "too_long", "version", "clock", "replayed", "signed",
 	"not_open", "not_ready", "off_link", "other_interface", "wrong_source", "rate", "not_selected", "legacy_off", "guard", "topic",
-	"duplicate", "destination_rate", "busy", "send_failed", "read_failed"}
+	"duplicate", "destination_rate", "busy", "send_failed", "read_failed",
+	"neighbour_installed", "neighbour_refused"}
 
 // String returns the name that the outcome has in Stats.
 func (o outcome) String() string { return outcomeNames[o] }
@@ -47,7 +50,7 @@ func (o outcome) String() string { return outcomeNames[o] }
 // ordinary reports whether the outcome is part of a day without trouble, and so not worth a line in the log.
 func (o outcome) ordinary() bool {
 	switch o {
-	case answered, accepted, published, unselected, duplicate:
+	case answered, accepted, published, unselected, duplicate, installed:
 		return true
 	}
 	return false
@@ -91,8 +94,25 @@ func (t *tally) note(o outcome, now time.Time, example func() any) {
 	}
 }
 
+// say counts an outcome and logs it at once, if the log can keep up.
+func (t *tally) say(o outcome, what string) {
+	t.counts[o].Add(1)
+	select {
+	case t.lines <- logLine{o, 1, what}:
+	default:
+	}
+}
+
 // write logs one line.
 func (l logLine) write(log *slog.Logger) {
+	switch l.outcome {
+	case installed:
+		log.Info("requester installed as neighbour", "neighbour", l.example)
+		return
+	case strangers:
+		log.Warn("requesters not installed as neighbours", "count", l.count, "why", l.example)
+		return
+	}
 	log.Warn("dropped requests", "outcome", l.outcome.String(), "count", l.count, "example", l.example)
 }
 

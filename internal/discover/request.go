@@ -49,6 +49,7 @@ func (r Request) Marshal() ([]byte, error) {
 		return nil, err
 	}
 	size := max(MinRequest, requestHeader+len(body)+signatureSize)
+	size += size % 2 // see withTail
 	if size > MaxRequest {
 		return nil, fmt.Errorf("marshal request: body has %d bytes: %w", len(body), errTooLong)
 	}

@@ -63,8 +63,11 @@ type ResponderConfig struct {
 	// Local is the broker endpoint ("127.0.0.1:1883") and topic that answers of programs which know only the original form are
 	// asked to go to when a sealed request names no broker of the requester. "": such requests are not published.
 	LocalReplyTo, LocalTopic string
-	Now                      func() time.Time
-	Log                      *slog.Logger
+	// Brokers returns the addresses of the broker of this host, if that is another machine, which no requester may take the place
+	// of; nil for as long as they are not known. A nil Brokers says that there are none. It is called from one goroutine.
+	Brokers func() []netip.Addr
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Responder answers requests on one socket.
@@ -98,6 +101,9 @@ type Responder struct {
 	askRate    *limiter
 	paid       *recent[uint64, struct{}] // sealed requests, by id, that took a token of askRate for both forms
 	brokerRate *limiter                  // the publisher's
+	frames     bool                      // tails of requests can be believed, see filterFrames
+	introducer *introducer
+	macs       []net.HardwareAddr // this machine's
 }
 
 // settings is what Reload replaces.
@@ -112,6 +118,7 @@ type sweepState struct {
 	first uint32 // seq of the first request heard
 	tx    uint16 // replies sent
 	asked bool   // the request was handed on for publishing
+	known bool   // replies need no ARP
 }
 
 // once remembers what was published, for all goroutines.
@@ -179,6 +186,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		askRate:    newLimiter(askEach, askAll),
 		paid:       newRecent[uint64, struct{}](onceAge, onceCap),
 		brokerRate: newLimiter(brokerEach, askAll),
+		frames:     filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
 	}
 	r.tally.lines = make(chan logLine, outcomes)
 	r.Reload(c.Interfaces, c.Legacy, c.Open, c.Guard)
@@ -231,6 +239,7 @@ func (r *Responder) Run(ctx context.Context) error {
 	err := r.read()
 	cancel()
 	wg.Wait()
+	r.introducer.close()
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -187,7 +187,7 @@ func (w *way) send(b []byte, to netip.AddrPort) error {
 	if pinned && w.iface.Flags&net.FlagBroadcast != 0 && len(w.networks) > 0 {
 		oob = (&ipv4.ControlMessage{IfIndex: w.iface.Index}).Marshal()
 	}
-	_, _, err := w.conn.WriteMsgUDPAddrPort(b, oob, to)
+	_, _, err := w.conn.WriteMsgUDPAddrPort(withTail(b), oob, to)
 	return err
 }
 

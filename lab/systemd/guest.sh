@@ -47,6 +47,7 @@ systemctl restart udpmon
 systemctl restart agent@hostsensor
 systemctl enable --now agent@gpio
 until_is 'the sweep finds both' sweep 'gpio online hostsensor online'
+is 'udpmon may write the table of neighbours and nothing more' "$(sed -n 's/^Cap\(Eff\|Prm\|Bnd\|Amb\):\t//p' /proc/$(pidof udpmon)/status | sort -u)" 0000000000001000
 is 'the daemons run as rollcall' "$(ps -o user= -C udpmon,agentd | sort -u | xargs)" rollcall
 
 # A pin of the kernel's chip, through everything.

@@ -1,0 +1,26 @@
+package discover
+
+// offRequestMAC is where a request names the requester's MAC.
+const offRequestMAC = 48
+
+// withTail returns a request with the byte that says that its frame comes from the MAC which it names; the kernel of the host
+// takes it off if that is not so. Requests have even lengths, so that the tail can be told from what it follows.
+func withTail(b []byte) []byte {
+	if !isRequest(b) || len(b)%2 != 0 || [6]byte(b[offRequestMAC:]) == [6]byte{} {
+		return b
+	}
+	return append(b[:len(b):len(b)], 0)
+}
+
+// cutTail takes the tail off a request and reports whether there was one.
+func cutTail(b []byte) ([]byte, bool) {
+	if !isRequest(b) || len(b)%2 == 0 || b[len(b)-1] != 0 {
+		return b, false
+	}
+	return b[:len(b)-1], true
+}
+
+// isRequest reports whether the datagram claims to be a request in the sealed form.
+func isRequest(b []byte) bool {
+	return len(b) >= MinRequest && string(b[:len(magic)]) == magic && b[5] == typeRequest
+}
