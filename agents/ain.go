@@ -113,7 +113,7 @@ func (c ainChannel) validate(at, name string) error {
 	switch err := reports.ValidName(name); {
 	case err != nil:
 		return config.At(at, "%w", err)
-	case name == ainBufferBranch || name == "simulated":
+	case name == ainBufferBranch || name == simulatedPath:
 		return config.At(at, "%q is the name of other points of this agent", name)
 	case !slices.Contains([]string{"", ainFromRaw, ainFromVolts}, c.From):
 		return config.At(at+".from", "%.40q is not volts or raw", c.From)

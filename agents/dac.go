@@ -57,7 +57,7 @@ type dac struct {
 }
 
 func newDAC(o dacOptions, d Deps) (*dac, error) {
-	a := &dac{sensor: newSensor("dac", o.Sim), outputs: map[string]*dacRamp{}, events: make(chan reports.Reading, 16*(len(o.Outputs)+1))}
+	a := &dac{sensor: newSensor("dac", o.Sim || o.Chip == gpioSim), outputs: map[string]*dacRamp{}, events: make(chan reports.Reading, 16*(len(o.Outputs)+1))}
 	log := d.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

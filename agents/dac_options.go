@@ -77,7 +77,7 @@ func (c dacOutput) validate(at, name, driver string) error {
 	if err := reports.ValidName(name); err != nil {
 		return config.At(at, "%w", err)
 	}
-	if name == "simulated" {
+	if name == simulatedPath {
 		return config.At(at, "%q is the name of another point of this agent", name)
 	}
 	numbers := map[string]*float64{"scale": &c.Scale, "min": &c.Min, "max": &c.Max, "high": &c.High, "initial": c.Initial, "safe": c.Safe, "slew": &c.Slew}

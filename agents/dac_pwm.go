@@ -115,7 +115,7 @@ func (p *dacPulses) openChip() (gpio.Chip, error) {
 	switch {
 	case p.deps.OpenChip != nil:
 		return p.deps.OpenChip(name)
-	case name == "sim":
+	case name == gpioSim:
 		return gpiotest.Sim(), nil
 	}
 	return gpio.Open(name)

@@ -123,7 +123,7 @@ func (a *gpioAgent) redescribe() {
 		known[p.Path] = p.Access != reports.Set
 	}
 	a.queue.keep(func(path string) bool { return known[path] })
-	a.describe.Store(&reports.Service{Function: "gpio", Points: points})
+	a.describe.Store(&reports.Service{Function: "gpio", Points: points, Simulated: a.present.simulated()})
 }
 
 // rest drives an output that is to be given back to its safe value.

@@ -46,6 +46,9 @@ func (s *gpioState) points() []reports.Point {
 			out = append(out[:first], gpioReleased(out[first:])...)
 		}
 	}
+	if s.simulated() {
+		out = append(out, simulatedPoint())
+	}
 	names := func(path, kind string) reports.Point {
 		return reports.Point{Path: path, Label: path, Type: reports.JSON, Genre: reports.Config, Access: reports.Get | reports.Set,
 			Help: "Names of the " + path + "; set to a list of names, it makes " + kind + " of these, and saves that"}
@@ -59,6 +62,9 @@ func (s *gpioState) points() []reports.Point {
 			Help: "The chip and all its lines: who holds them, and as what"},
 		names(gpioInputsPath, "inputs"), names(gpioOutputsPath, "outputs"))
 }
+
+// simulated reports whether the chip is the one in memory.
+func (s *gpioState) simulated() bool { return s.options.Chip == gpioSim }
 
 // gpioReleased returns what is left of the points of a line that was released: no state, and sets that are refused with the reason.
 func gpioReleased(points []reports.Point) []reports.Point {
@@ -193,6 +199,8 @@ func (a *gpioAgent) value(path string) (any, error) {
 	switch path {
 	case gpioLostPath:
 		return a.lost, nil
+	case simulatedPath:
+		return true, nil
 	case gpioFailsafePath:
 		return a.failsafe(), nil
 	case gpioChipPath:

@@ -100,7 +100,7 @@ func (o *pingOptions) Validate() error {
 
 func (h pingHost) validate(at, name string) error {
 	p := reports.Point{Path: name + "/reachable", Type: reports.Bool, Access: reports.Get}
-	if err := p.Validate(); err != nil || name == "simulated" || strings.Contains(name, "/") {
+	if err := p.Validate(); err != nil || name == simulatedPath || strings.Contains(name, "/") {
 		return config.At(at, "%.60q can't be the name of points", name)
 	}
 	if !slices.Contains([]string{"", "4", "6"}, h.Family) {

@@ -25,11 +25,18 @@ type sensorRead func(context.Context) (any, error)
 func newSensor(function string, simulated bool) *sensor {
 	s := &sensor{service: reports.Service{Function: function, Simulated: simulated}, reads: map[string]sensorRead{}}
 	if simulated {
-		s.add(reports.Point{Path: "simulated", Label: "Simulated", Help: "the values of this service are made up: sim: true stands in its options",
-			Type: reports.Bool, Access: reports.Get, Genre: reports.System, Poll: reports.Duration(time.Hour)},
-			func(context.Context) (any, error) { return true, nil })
+		s.add(simulatedPoint(), func(context.Context) (any, error) { return true, nil })
 	}
 	return s
+}
+
+// simulatedPath is where a service that is made up says so in a state.
+const simulatedPath = "simulated"
+
+// simulatedPoint is that state, which is always true.
+func simulatedPoint() reports.Point {
+	return reports.Point{Path: simulatedPath, Label: "Simulated", Help: "there is no hardware behind this service: its options ask for that in words (sim)",
+		Type: reports.Bool, Access: reports.Get, Genre: reports.System, Poll: reports.Duration(time.Hour)}
 }
 
 // add adds a point that read reads.

@@ -43,7 +43,7 @@ func TestSimulatedSensor(t *testing.T) {
 	var now time.Time
 	s := newSensor("test", true)
 	s.add(reports.Point{Path: "temperature", Type: reports.Float}, simulatedWave(10, 30, time.Minute, func() time.Time { return now }))
-	if d := s.Describe(); !d.Simulated || !strings.Contains(d.Points[0].Help, "sim: true") {
+	if d := s.Describe(); !d.Simulated || !strings.Contains(d.Points[0].Help, "no hardware") {
 		t.Errorf("description %+v", d)
 	}
 	if r, err := s.Sample(t.Context(), "simulated"); err != nil || r.Value != true {

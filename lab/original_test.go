@@ -41,6 +41,23 @@ func TestOriginalPrograms(t *testing.T) {
 	pi := l.Boot(1, HostConfig{Name: "old1", Mosquitto: true})
 	eventually(t, []string{"old1 10.77.0.1: gpio online, hostsensor online"}, func() []string { return sweep(t, l, 3, 0).names() })
 
+	// The sweep marks what is made up, in JSON and in the table, whichever way it was asked.
+	for _, via := range []string{"udp", "mqtt"} {
+		for _, h := range sweep(t, l, 3, 0, "--via", via).Hosts {
+			for _, s := range h.Services {
+				if s.Simulated != (s.Name == "gpio") {
+					t.Errorf("by %s: %+v", via, s)
+				}
+			}
+		}
+		table := run(t, l, 3, "udpsrv", "sweep", "--via", via)
+		for row := range strings.Lines(table) {
+			if strings.HasSuffix(row, "  simulated\n") != strings.Contains(row, " gpio ") {
+				t.Errorf("by %s the table has %q", via, row)
+			}
+		}
+	}
+
 	t.Run("a request by netcat is answered on the mosquitto of replyto", func(t *testing.T) {
 		laptop := l.Mosquitto(2)
 		defer laptop.Stop()
@@ -67,6 +84,9 @@ func TestOriginalPrograms(t *testing.T) {
 				return got
 			})
 			for f, r := range seen {
+				if made := r["simulated"] == true; made != (f == "gpio") { // chip: sim
+					t.Errorf("%s to %s: simulated is %v", f, replyto, r["simulated"])
+				}
 				for k, v := range map[string]string{"inputs": "/old1/" + f + "/set", "outputs": "/old1/" + f, "control": "/old1/" + f + "/control", "hostname": "old1",
 					"ipaddr": "10.77.0.1", "replyto": replyto, "topic": "/stat/data", "cmd": "status", "colour": "green"} {
 					if r[k] != v {

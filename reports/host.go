@@ -32,6 +32,8 @@ type FoundService struct {
 	Control  string `json:"control"`
 	Status   Status `json:"status"`
 	Points   int    `json:"points"` // how many points it has
+	// Simulated says that its hardware is made up, as its options ask for in words.
+	Simulated bool `json:"simulated,omitempty"`
 }
 
 // FoundFrom returns the service that a report in the original form tells of. A program that does not name its service is
@@ -45,5 +47,5 @@ func FoundFrom(r Report) FoundService {
 	if ValidName(name) != nil {
 		name = r.Function
 	}
-	return FoundService{Name: name, Function: r.Function, Inputs: r.Inputs, Outputs: r.Outputs, Control: r.Control}
+	return FoundService{Name: name, Function: r.Function, Inputs: r.Inputs, Outputs: r.Outputs, Control: r.Control, Simulated: r.Simulated}
 }

@@ -16,6 +16,9 @@ type Report struct {
 	Inputs   string
 	Outputs  string
 	Control  string
+	// Simulated says that the service's hardware is made up. Programs that know only the original form do not send it; what is
+	// not true or false there stays in Extra.
+	Simulated bool
 }
 
 // own are the fields that a report has beside those of the request.
@@ -45,6 +48,11 @@ func ParseReport(b []byte) (Report, error) {
 			return Report{}, Errorf(CodeWrongType, "%s: %w", name, err)
 		}
 		delete(r.Extra, name)
+	}
+	switch string(r.Extra["simulated"]) {
+	case "true", "false":
+		r.Simulated = string(r.Extra["simulated"]) == "true"
+		delete(r.Extra, "simulated")
 	}
 	if err := r.check(); err != nil {
 		return Report{}, err
@@ -80,6 +88,9 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		if *s != "" {
 			out[name] = *s
 		}
+	}
+	if r.Simulated {
+		out["simulated"] = true
 	}
 	return json.Marshal(out)
 }

@@ -50,6 +50,14 @@ func TestParseReport(t *testing.T) {
 			Request: Request{Cmd: "status", Topic: "a", Monitor: Monitor{Hostname: "h"}, Extra: map[string]json.RawMessage{}},
 			Service: "my door", Function: "weather",
 		}, FoundService{Name: "weather", Function: "weather"}},
+		"simulated": {`{"cmd":"status","topic":"a","hostname":"h","function":"weather","simulated":true}`, Report{
+			Request:  Request{Cmd: "status", Topic: "a", Monitor: Monitor{Hostname: "h"}, Extra: map[string]json.RawMessage{}},
+			Function: "weather", Simulated: true,
+		}, FoundService{Name: "weather", Function: "weather", Simulated: true}},
+		"simulated in words of its own": {`{"cmd":"status","topic":"a","hostname":"h","function":"weather","simulated":["true"]}`, Report{
+			Request:  Request{Cmd: "status", Topic: "a", Monitor: Monitor{Hostname: "h"}, Extra: map[string]json.RawMessage{"simulated": json.RawMessage(`["true"]`)}},
+			Function: "weather",
+		}, FoundService{Name: "weather", Function: "weather"}},
 		"list of inputs": {`{"cmd":"getinputs","topic":"a","hostname":"h","inputs":["/h/gpio/set/a"]}`, Report{
 			Request: Request{Cmd: "getinputs", Topic: "a", Monitor: Monitor{Hostname: "h"}, Extra: map[string]json.RawMessage{"inputs": json.RawMessage(`["/h/gpio/set/a"]`)}},
 		}, FoundService{}},

@@ -143,8 +143,12 @@ func (r Request) fields() map[string]any {
 func ReportFor(r Request, s Service) map[string]any {
 	out := r.fields()
 	delete(out, "pass")
+	delete(out, "simulated") // whatever the asker said of it
 	switch r.Cmd {
 	case "status", "getstatus":
+		if s.Simulated {
+			out["simulated"] = true
+		}
 		maps.Copy(out, map[string]any{"function": s.Function, "inputs": s.Inputs, "outputs": s.Outputs, "control": s.Control, "service": s.Name})
 		return out
 	case "getinterfaces":

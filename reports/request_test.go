@@ -258,7 +258,14 @@ func TestReportFor(t *testing.T) {
 			}
 		})
 	}
-	r := Request{Cmd: "getinputs", Topic: "a"}
+	r := Request{Cmd: "status", Topic: "a", Extra: map[string]json.RawMessage{"simulated": json.RawMessage("true")}}
+	for _, s := range []Service{{Name: "s", Simulated: true}, {Name: "s"}} { // what the request says of it does not count
+		got := ReportFor(r, s)["simulated"]
+		if (got == true) != s.Simulated || (got != nil) != s.Simulated {
+			t.Errorf("the report of %+v has simulated: %v", s, got)
+		}
+	}
+	r = Request{Cmd: "getinputs", Topic: "a"}
 	sameJSON(t, ReportFor(r, Service{Name: "empty"}), `{"cmd":"getinputs","topic":"a","service":"empty","inputs":[]}`)
 	r.Cmd, r.Monitor = "getapps", Monitor{Hostname: "pizero2", Pass: "secret"}
 	sameJSON(t, AppsFor(r, []string{"gpio", "hostsensor"}), `{"cmd":"getapps","topic":"a","hostname":"pizero2","apps":["gpio","hostsensor"]}`)

@@ -265,7 +265,11 @@ func (b *bed) sweep() *discover.Host {
 func said(services []discover.Service) []string {
 	out := []string{}
 	for _, s := range services {
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s %d", s.Name, s.Function, s.Status, s.Points)))
+		line := fmt.Sprintf("%s %s %s %d", s.Name, s.Function, s.Status, s.Points)
+		if s.Simulated {
+			line += " simulated"
+		}
+		out = append(out, line)
 	}
 	return out
 }

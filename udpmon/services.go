@@ -100,6 +100,7 @@ func (s *services) described(name string, payload []byte, now time.Time) {
 	}
 	s.update(name, func(e *entry) {
 		e.described, e.Function, e.Points, e.said, e.heard = len(payload) > 0, d.Function, len(d.Points), now, time.Time{}
+		e.Simulated = d.Simulated
 		sum := sha256.Sum256(payload)
 		copy(e.Digest[:], sum[:])
 	})
@@ -123,7 +124,7 @@ func (s *services) answered(r reports.Report, now time.Time) {
 	}
 	s.update(found.Name, func(e *entry) {
 		if !e.described {
-			e.Function, e.heard = found.Function, now
+			e.Function, e.Simulated, e.heard = found.Function, found.Simulated, now
 		}
 	})
 }

@@ -36,6 +36,11 @@ func TestServicesInSweep(t *testing.T) {
 	b.retain("/pi1/gpio/description", description("gpio", 1)) // its status is still there
 	b.services("ain f-ain  0", "gpio f-gpio online 1")
 
+	b.retain("/pi1/ain/description", strings.Replace(description("ain", 0), `"function"`, `"simulated":true,"function"`, 1))
+	b.services("ain f-ain  0 simulated", "gpio f-gpio online 1")
+	b.retain("/pi1/ain/description", description("ain", 0))
+	b.services("ain f-ain  0", "gpio f-gpio online 1")
+
 	h := b.sweep()
 	if h.Hostname != "pi1" || h.ID != b.m.id || !h.Open || !h.LoopbackOnly || h.Version != version || h.ExtAddr != "" ||
 		len(h.Brokers) != 1 || h.Brokers[0] != b.m.at.url || time.Since(h.Started) > time.Minute {

@@ -119,7 +119,7 @@ func boot(t *testing.T, h discover.Host, publish func(reports.Request)) *respond
 func hostNamed(name string, id byte, brokers ...string) discover.Host {
 	return discover.Host{ID: discover.ID{id, 1, 2, 3, 4, 5, 6, 7}, Hostname: name, Brokers: brokers, Services: []discover.Service{
 		{Name: "gpio", Function: "gpio", Status: reports.Online, Points: 3},
-		{Name: "hostsensor", Function: "hostsensor", Status: reports.Offline, Points: 21},
+		{Name: "hostsensor", Function: "hostsensor", Status: reports.Offline, Points: 21, Simulated: true},
 	}}
 }
 

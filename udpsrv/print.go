@@ -40,11 +40,14 @@ func (t *table) row(mark string, h *host, f reports.FoundService) {
 		t.headed = true
 		t.line(" ", "HOST", "ADDRESS", "SERVICE", "FUNCTION", "STATUS", "POINTS", "ID")
 	}
-	points := ""
+	id, points := h.ID[:min(shortID, len(h.ID))], ""
 	if f.Status != reports.Unknown || f.Points > 0 {
 		points = strconv.Itoa(f.Points)
 	}
-	t.line(mark, h.Hostname, h.IPAddr, f.Name, f.Function, string(f.Status), points, h.ID[:min(shortID, len(h.ID))])
+	if f.Simulated {
+		id = cmp.Or(id, "-") + "  simulated"
+	}
+	t.line(mark, h.Hostname, h.IPAddr, f.Name, f.Function, string(f.Status), points, id)
 }
 
 func (t *table) line(mark string, cells ...string) {

@@ -97,7 +97,7 @@ func (r *roll) sealedServices(h *host, services []discover.Service) (news []repo
 			continue
 		}
 		on := reports.Service{Name: s.Name, Function: s.Function}.On(h.Hostname)
-		f := reports.FoundService{Name: s.Name, Function: s.Function, Inputs: on.Inputs, Outputs: on.Outputs, Control: on.Control, Points: s.Points}
+		f := reports.FoundService{Name: s.Name, Function: s.Function, Inputs: on.Inputs, Outputs: on.Outputs, Control: on.Control, Points: s.Points, Simulated: s.Simulated}
 		if s.Status == reports.Online || s.Status == reports.Offline {
 			f.Status = s.Status
 		}

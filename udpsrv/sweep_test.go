@@ -41,7 +41,7 @@ const golden = `{"ID","hosts":[` +
 	`{"id":"cc01020304050607","hostname":"pizero2","ipaddr":"127.0.0.1","extaddr":"","via":["udp"],"services":[` + services + `]}]}` + "\n"
 
 const services = `{"name":"gpio","function":"gpio","inputs":"/pizero2/gpio/set","outputs":"/pizero2/gpio","control":"/pizero2/gpio/control","status":"online","points":3},` +
-	`{"name":"hostsensor","function":"hostsensor","inputs":"/pizero2/hostsensor/set","outputs":"/pizero2/hostsensor","control":"/pizero2/hostsensor/control","status":"offline","points":21}`
+	`{"name":"hostsensor","function":"hostsensor","inputs":"/pizero2/hostsensor/set","outputs":"/pizero2/hostsensor","control":"/pizero2/hostsensor/control","status":"offline","points":21,"simulated":true}`
 
 func TestSweepJSON(t *testing.T) {
 	t.Parallel()
@@ -70,8 +70,8 @@ func TestSweepTable(t *testing.T) {
 		"bare             127.0.0.1       -              -            -            -  aa000000",
 		"pizero2          127.0.0.1       gpio           gpio         online       3  bb010203",
 		"pizero2          127.0.0.1       gpio           gpio         online       3  cc010203",
-		"pizero2          127.0.0.1       hostsensor     hostsensor   offline     21  bb010203",
-		"pizero2          127.0.0.1       hostsensor     hostsensor   offline     21  cc010203",
+		"pizero2          127.0.0.1       hostsensor     hostsensor   offline     21  bb010203  simulated",
+		"pizero2          127.0.0.1       hostsensor     hostsensor   offline     21  cc010203  simulated",
 	}
 	if diff := cmp.Diff(want, rows[1:]); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
@@ -252,11 +252,11 @@ func TestWatch(t *testing.T) {
 	want := []string{
 		"HOST ADDRESS SERVICE FUNCTION STATUS POINTS ID",
 		"+ pizero2 127.0.0.1 gpio gpio online 3 ab010203",
-		"+ pizero2 127.0.0.1 hostsensor hostsensor offline 21 ab010203",
+		"+ pizero2 127.0.0.1 hostsensor hostsensor offline 21 ab010203 simulated",
 		"+ stays 127.0.0.1 - - - - 01000000",
 		"~ pizero2 127.0.0.1 gpio gpio online 4 ab010203",
 		"- pizero2 127.0.0.1 gpio gpio online 4 ab010203",
-		"- pizero2 127.0.0.1 hostsensor hostsensor offline 21 ab010203",
+		"- pizero2 127.0.0.1 hostsensor hostsensor offline 21 ab010203 simulated",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)

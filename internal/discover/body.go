@@ -56,6 +56,9 @@ type replyBody struct {
 	BootID   string         `cbor:"8,keyasint,omitempty"`
 	Brokers  []string       `cbor:"9,keyasint,omitempty"`
 	Services []replyService `cbor:"10,keyasint,omitempty"`
+	// Simulated has bit i set where service i of this page is. It is a key of its own because a list with one element more could
+	// not be read by who knows the shorter one.
+	Simulated uint64 `cbor:"11,keyasint,omitempty"`
 }
 
 // replyService is a Service as it is encoded: a list, without keys.
@@ -164,8 +167,11 @@ func (b ReplyBody) marshal(page uint8) ([]byte, error) {
 	for _, a := range b.Addrs {
 		out.Addrs = append(out.Addrs, a.AsSlice())
 	}
-	for _, s := range b.Services {
+	for i, s := range b.Services {
 		out.Services = append(out.Services, encodeService(s))
+		if s.Simulated {
+			out.Simulated |= 1 << i
+		}
 	}
 	return encoding.Marshal(out)
 }
@@ -200,11 +206,11 @@ func (b *ReplyBody) unmarshal(raw []byte, page uint8) error {
 		}
 		b.Addrs = append(b.Addrs, a)
 	}
-	for _, raw := range in.Services {
+	for i, raw := range in.Services {
 		if int(raw.Status) >= len(statuses) {
 			return fmt.Errorf("service status %d is not known", raw.Status)
 		}
-		s := Service{Name: raw.Name, Function: raw.Function, Status: statuses[raw.Status], Points: int(raw.Points)}
+		s := Service{Name: raw.Name, Function: raw.Function, Status: statuses[raw.Status], Points: int(raw.Points), Simulated: in.Simulated>>i&1 == 1}
 		if s.Function == "" {
 			s.Function = s.Name
 		}

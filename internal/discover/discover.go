@@ -59,5 +59,6 @@ type Service struct {
 	Name, Function string
 	Status         reports.Status
 	Points         int
+	Simulated      bool    // its hardware is made up, as its options ask for in words
 	Digest         [8]byte // of its description; two equal digests mean equal descriptions
 }

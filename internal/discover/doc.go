@@ -67,12 +67,13 @@
 //	reply:  58  4  age of the host's monitor, s
 //	reply:  62  2  length of the body
 //
-// Keys of its body; those that are not known are passed over. Pages after the first have key 10 only:
+// Keys of its body; those that are not known are passed over. Pages after the first have keys 10 and 11 only:
 //
 //	1 text host name     2 list of bytes: addresses    3 text public address    4 text model      5 text system
 //	6 text architecture  7 text version                8 text boot id           9 list of text: URLs of the broker
 //	10 list of services, each a list: name, function ("" if it is the name), status (0 unknown, 1 online, 2 offline),
 //	   number of points, digest of the description (8 bytes, or none)
+//	11 number whose bit i, from the least, is set where service i of this page is simulated; left out if none is
 //
 // # Test vectors
 //

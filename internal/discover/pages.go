@@ -59,9 +59,9 @@ func (p *pages) same(old *pages) bool {
 
 // split spreads services over pages, of which the first has room for so many bytes and the others for rest.
 func split(services []Service, room, rest int) (lists [][]Service, left int) {
-	const listHead = 1 + 2 // the key and the head of the list
-	room -= listHead
-	rest -= listHead + 1 // the head of the map
+	const listHead, simulated = 1 + 2, 1 + 9 // a key and the head of the list; a key and the number behind it
+	room -= listHead + simulated
+	rest -= listHead + simulated + 1 // the head of the map
 	var list []Service
 	for i, s := range services {
 		raw, err := encoding.Marshal(encodeService(s))

@@ -19,7 +19,7 @@ func services(n, length int) []Service {
 	var out []Service
 	for i := range n {
 		name := fmt.Sprintf("%0*d", length, i)
-		out = append(out, Service{Name: name, Function: "gpio", Status: reports.Online, Points: i, Digest: [8]byte{byte(i), 1}})
+		out = append(out, Service{Name: name, Function: "gpio", Status: reports.Online, Points: i, Simulated: i%3 == 1, Digest: [8]byte{byte(i), 1}})
 	}
 	return out
 }

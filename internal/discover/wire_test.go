@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
@@ -119,6 +121,40 @@ func TestDocumentedReply(t *testing.T) {
 	}
 }
 
+// Who does not know that services may be simulated reads the reply as one without that word, and who does reads a reply without it.
+func TestSimulatedIsAnAddition(t *testing.T) {
+	t.Parallel()
+	plain, marked := vectorReply().Body, vectorReply().Body
+	marked.Services = slices.Clone(plain.Services)
+	marked.Services[1].Simulated = true
+	raw, err := marked.marshal(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[int]cbor.RawMessage
+	if err := cbor.Unmarshal(raw, &keys); err != nil {
+		t.Fatal(err)
+	}
+	const simulated = 11
+	if got := hex.EncodeToString(keys[simulated]); got != "02" {
+		t.Errorf("key %d is %s, want 02", simulated, got)
+	}
+	delete(keys, simulated)
+	old, err := encoding.Marshal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := plain.marshal(0); err != nil || !bytes.Equal(old, want) {
+		t.Errorf("without the key the body is %x, %v, want %x", old, err, want)
+	}
+	for want, b := range map[bool][]byte{true: raw, false: old} {
+		var got ReplyBody
+		if err := got.unmarshal(b, 0); err != nil || got.Services[0].Simulated || got.Services[1].Simulated != want {
+			t.Errorf("unmarshal = %+v, %v, want the second simulated: %v", got.Services, err, want)
+		}
+	}
+}
+
 func drawRequest(t *rapid.T) Request {
 	u64 := rapid.Uint64()
 	q := Request{Sweep: rapid.Uint64Range(1, maxSweep).Draw(t, "sweep"), Seq: rapid.Uint32Min(1).Draw(t, "seq"),
@@ -179,7 +215,8 @@ func TestReplyRoundTrip(t *testing.T) {
 		for range rapid.IntRange(0, 12).Draw(t, "services") {
 			want.Body.Services = append(want.Body.Services, Service{
 				Name: rapid.StringMatching(`[A-Za-z0-9_-]{1,64}`).Draw(t, "name"), Function: rapid.StringMatching(`[a-z]{1,9}`).Draw(t, "function"),
-				Status: rapid.SampledFrom(statuses[:]).Draw(t, "status"), Points: rapid.IntRange(0, maxPoints).Draw(t, "points")})
+				Status: rapid.SampledFrom(statuses[:]).Draw(t, "status"), Points: rapid.IntRange(0, maxPoints).Draw(t, "points"),
+				Simulated: rapid.Bool().Draw(t, "simulated")})
 		}
 		if want.Page == 0 {
 			want.Body.Hostname, want.Body.Model, want.Body.BootID = "pi", text.Draw(t, "model"), text.Draw(t, "boot")
