@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -87,10 +88,32 @@ func gpioPinAndLabel(at, pin, label string) error {
 	if pin == "" {
 		return config.At(at, "pin is missing")
 	}
+	if why := gpioPinForm(pin); why != "" {
+		return config.At(at+".pin", "pin %.80q: %s", pin, why)
+	}
 	if len(label) > gpioMostLabel {
 		return config.At(at+".label", "has %d bytes, at most %d are allowed", len(label), gpioMostLabel)
 	}
 	return nil
+}
+
+// gpioPinForm returns what is wrong with the form of a pin, or "": a number as no chip writes it, which is no line's name either.
+func gpioPinForm(pin string) string {
+	number := strings.TrimLeft(pin, "+-")
+	line, err := strconv.ParseUint(number, 10, 32)
+	switch {
+	case strings.TrimSpace(pin) != pin:
+		return "has blanks around it; say " + cmp.Or(strings.TrimSpace(pin), "25")
+	case err != nil:
+		return ""
+	case pin[0] == '-':
+		return "is a number with a sign; lines count from 0"
+	case number != pin:
+		return fmt.Sprintf("is a number with a sign; say %d", line)
+	case number != strconv.FormatUint(line, 10):
+		return fmt.Sprintf("begins with a 0; say %d", line)
+	}
+	return ""
 }
 
 // gpioTime refuses a time that is set and out of its bounds.
@@ -321,7 +344,7 @@ func (o *gpioOptions) checkPins() error {
 	first := map[string]string{}
 	for _, p := range o.pins() {
 		at, path, pin := p[0], p[1], p[2]
-		line := strings.ToLower(strings.TrimSpace(pin))
+		line := strings.ToLower(pin)
 		if offset, err := header.Find(pin); err == nil && known {
 			line = "line " + strconv.Itoa(offset)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"rollcall/config"
 	"rollcall/gpio/original"
+	"rollcall/gpio/output"
 	"rollcall/reports"
 )
 
@@ -139,16 +140,16 @@ func (a *gpioAgent) release(path string) error {
 // with have to wait for their dead time.
 func (a *gpioAgent) forget() error {
 	left := gpioState{options: a.present.options}
-	keep := map[string]bool{}
+	keep := map[string]output.Was{}
 	for _, l := range a.present.lines {
 		switch {
 		case !l.hold.held() && l.out != nil:
 			left.lines = append(left.lines, &gpioLine{name: l.name, out: &gpioOutput{}})
-			keep[l.name] = true
+			keep[l.name] = output.Was{Name: l.name, Kept: true}
 		case l.hold.held():
 			left.lines = append(left.lines, l)
 			if l.out != nil || l.limited() {
-				keep[l.name] = true
+				keep[l.name] = output.Was{Name: l.name, Kept: true}
 			}
 		}
 	}

@@ -182,3 +182,37 @@ func TestGPIOTotalsForgotten(t *testing.T) {
 		t.Errorf("saved: %s, %v", doc, err)
 	}
 }
+
+// A pin that no set-up takes is refused by the check of a configuration too, where it stands.
+func TestGPIOPinWords(t *testing.T) {
+	t.Parallel()
+	for pin, want := range map[string]string{
+		`"+25"`: `pin "+25": is a number with a sign; say 25`, "+25": `pin "+25": is a number with a sign; say 25`, `"-5"`: `pin "-5": is a number with a sign; lines count from 0`,
+		"025": `pin "025": begins with a 0; say 25`, `" 25"`: `pin " 25": has blanks around it; say 25`, `"GPIO25\t"`: `pin "GPIO25\t": has blanks around it; say GPIO25`,
+		`"  "`: `pin "  ": has blanks around it`, `"GPIO25 "`: `pin "GPIO25 ": has blanks around it; say GPIO25`,
+	} {
+		for _, section := range []string{"outputs", "inputs", "pwm", "servos"} {
+			doc := "chip: pinctrl-bcm2835\n" + section + ":\n  x:\n    pin: " + pin
+			var o gpioOptions
+			node, err := config.ParseNode("setup", []byte(doc))
+			if err == nil {
+				err = node.Decode(&o)
+			}
+			want := "setup:4: " + section + ".x.pin: " + want
+			if got := fmt.Sprint(err); !strings.HasPrefix(got, want) {
+				t.Errorf("check of pin: %s: %s, want %s", pin, got, want)
+			}
+			a := newGPIOBench(t).open("chip: pinctrl-bcm2835")
+			if err := a.Setup(t.Context(), []byte(doc)); err == nil || !strings.HasPrefix(err.Error(), want) || reports.CodeOf(err) != reports.CodeBadSetup {
+				t.Errorf("set-up of pin: %s: %v, want %s", pin, err, want)
+			}
+		}
+	}
+	for pin, line := range map[string]int{"0": 0, "25": 25, `"25"`: 25, "GPIO25": 25, "pin22": 25, "J8p22": 25, "gpio7": 7} {
+		b := newGPIOBench(t)
+		b.open(fmt.Sprintf("chip: pinctrl-bcm2835\noutputs: {x: {pin: %s}}", pin))
+		if got := b.held(); got != fmt.Sprintf(">%d", line) {
+			t.Errorf("pin: %s holds %s, want >%d", pin, got, line)
+		}
+	}
+}

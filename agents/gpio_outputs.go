@@ -74,7 +74,21 @@ func (a *gpioAgent) drive() {
 			break
 		}
 	}
+	a.dropped()
 	a.failsafes()
+}
+
+// dropped takes note of ONs that are not to be any more although no line had to be told: one that waited, or that a timer was to
+// bring, and a pattern in its pause.
+func (a *gpioAgent) dropped() {
+	for _, l := range a.present.lines {
+		if l.out == nil || !l.hold.held() || !a.kept.value(l.name) {
+			continue
+		}
+		if s := a.bank.State(l.name); !s.On && !s.Pending && s.Pattern == "" && s.Until.IsZero() {
+			a.kept.set(l, false)
+		}
+	}
 }
 
 // carryOut tells one line. An ON that is no longer wanted, since the OFF of another one failed, is passed over.

@@ -92,9 +92,11 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 		if l.out != nil {
 			a.adopt(l)
 		}
-		l.old = nil
 	}
 	a.kept.retain(next.lines)
+	for _, l := range next.lines {
+		l.old = nil
+	}
 	a.retainTotals(old.lines)
 	a.relink()
 	a.goOn(next.lines)

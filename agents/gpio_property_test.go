@@ -212,8 +212,12 @@ func (w *gpioWorld) demand(groups [][]string, pins map[string]int, maxOn map[str
 	w.chip().Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name, line := range pins {
-		if !w.since[line].IsZero() && w.pins[name] != line { // by another name it is another output, on from now
+	before := map[int]bool{}
+	for _, line := range w.pins {
+		before[line] = true
+	}
+	for _, line := range pins {
+		if !w.since[line].IsZero() && !before[line] { // it was an input, or nobody's
 			w.since[line] = time.Now()
 		}
 	}

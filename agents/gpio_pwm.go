@@ -147,7 +147,7 @@ func (a *gpioAgent) requestMod(chip gpio.Chip, l *gpioLine) error {
 // beginMod gives a modulated output its value: the one that it has, or the first one.
 func (t *gpioTaking) beginMod(l *gpioLine) error {
 	old := l.old
-	if old == nil || old.hold != l.hold || old.mod == nil || (old.mod.servo == nil) != (l.mod.servo == nil) || old.name != l.name {
+	if old == nil || old.hold != l.hold || old.mod == nil || (old.mod.servo == nil) != (l.mod.servo == nil) {
 		l.value = l.mod.initial
 	} else {
 		l.value, l.safe = old.value, old.safe

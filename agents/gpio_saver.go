@@ -61,21 +61,31 @@ func (k *gpioKept) set(l *gpioLine, on bool) {
 	}
 }
 
-// retain forgets outputs that are not to be restored any more, and takes note of what those begin with that now are.
+// retain forgets outputs that are not to be restored any more, and takes note of what those begin with that now are. One that goes
+// on by another name is still what it was.
 func (k *gpioKept) retain(lines []*gpioLine) {
-	restored := map[string]bool{}
+	before := k.outputs
+	k.outputs = map[string]bool{}
 	for _, l := range lines {
 		if l.out == nil || l.out.Initial != gpioRestore {
 			continue
 		}
-		restored[l.name] = true
-		if _, known := k.outputs[l.name]; !known {
-			k.set(l, l.hold.value == 1)
+		name := l.name
+		if l.stays {
+			name = l.old.name
+		}
+		on, known := before[name]
+		if !known {
+			on = l.hold.value == 1
+		}
+		k.outputs[l.name] = before[l.name]
+		k.set(l, on)
+		if _, known := before[l.name]; !known {
+			k.dirty = true
 		}
 	}
-	for name := range k.outputs {
-		if !restored[name] {
-			delete(k.outputs, name)
+	for name := range before {
+		if _, restored := k.outputs[name]; !restored {
 			k.dirty = true
 		}
 	}

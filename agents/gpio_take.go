@@ -91,22 +91,20 @@ func (t *gpioTaking) level(l *gpioLine) (int, error) {
 // rules makes the bank of the outputs and their interlocks.
 func (t *gpioTaking) rules() error {
 	now := time.Now()
-	keep := map[string]bool{}
+	was := map[string]output.Was{}
 	for _, l := range t.next.lines {
-		switch old := l.old; {
-		case old == nil || old.name != l.name:
-		case l.out != nil && l.stays, l.limited() && old.limited() && old.wiring == l.wiring:
-			keep[l.name] = true
+		if old := l.old; old != nil && (l.out != nil && old.out != nil || l.limited() && old.limited()) {
+			was[l.name] = output.Was{Name: old.name, Kept: l.stays || l.limited() && old.wiring == l.wiring}
 		}
 	}
-	t.settle(keep)
+	t.settle(was)
 	for { // with all that begins on, as a check, and then without what waits for its dead time
 		specs, groups := t.next.rules()
 		var err error
 		if t.a.bank == nil {
 			t.bank, err = output.New(specs, groups, now)
 		} else {
-			t.bank, err = t.a.bank.Replace(specs, groups, keep, now)
+			t.bank, err = t.a.bank.Replace(specs, groups, was, now)
 		}
 		if err != nil {
 			return &gpioFault{"interlocks", err}
@@ -131,11 +129,11 @@ func (t *gpioTaking) delay() (some bool) {
 }
 
 // settle has outputs begin off that would begin on because of what was there, beside one that they are interlocked with.
-func (t *gpioTaking) settle(keep map[string]bool) {
+func (t *gpioTaking) settle(was map[string]output.Was) {
 	on := func(name string) bool {
 		l := t.next.byPath["output/"+name]
-		if keep[name] {
-			s := t.a.bank.State(name)
+		if w := was[name]; w.Kept {
+			s := t.a.bank.State(w.Name)
 			return s.On || s.Pending || s.Pattern != ""
 		}
 		return l.start

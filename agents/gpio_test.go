@@ -429,7 +429,7 @@ func TestGPIOPinTwiceInTheConfiguration(t *testing.T) {
 		{"sim", "5", "GPIO5", `outputs.b.pin: "GPIO5" is line 5, which output/a has already`},
 		{"", "pin22", "25", `outputs.b.pin: "25" is line 25, which output/a has already`},
 		{"pinctrl-rp1", "gpio5", "GPIO5", `outputs.b.pin: "GPIO5" is line 5, which output/a has already`},
-		{"gpiochip3", "LED", "led ", `outputs.b.pin: "led " is led, which output/a has already`},
+		{"gpiochip3", "LED", "led", `outputs.b.pin: "led" is led, which output/a has already`},
 		{"gpiochip3", "5", "GPIO5", ""}, // on another chip GPIO5 may be the name of any line
 		{"sim", "5", "6", ""},
 	} {

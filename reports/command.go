@@ -157,7 +157,7 @@ func arguments(fields map[string]json.RawMessage) (map[string]any, error) {
 	return out, nil
 }
 
-// envelope takes id and reply out of a JSON object, and refuses one in which a key stands twice.
+// envelope takes id and reply out of a JSON object, and refuses one in which a key stands twice, however deep.
 func (c *Command) envelope(fields map[string]json.RawMessage, object []byte) error {
 	if raw := fields["id"]; raw != nil {
 		if err := c.ID.UnmarshalJSON(raw); err != nil {
@@ -180,25 +180,41 @@ func (c *Command) envelope(fields map[string]json.RawMessage, object []byte) err
 	return nil
 }
 
-// keyTwice returns the first key that stands twice in a JSON object, which is known to be one, not looking at what is in it.
-func keyTwice(object []byte) (string, bool) {
-	d := json.NewDecoder(bytes.NewReader(object))
-	_, err := d.Token() // {
-	seen := map[string]bool{}
-	for err == nil && d.More() {
-		var key json.Token
-		var value json.RawMessage
-		if key, err = d.Token(); err != nil {
-			break
-		}
-		name, _ := key.(string)
-		if seen[name] {
-			return name, true
-		}
-		seen[name] = true
-		err = d.Decode(&value)
+// keyTwice returns the first key that stands twice in one object of a JSON document, which is known to be one and no deeper than
+// MaxDepth.
+func keyTwice(doc []byte) (string, bool) {
+	type level struct {
+		keys map[string]bool // nil: a list
+		key  bool            // a key is next, not a value
 	}
-	return "", false
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.UseNumber()
+	var in []level
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return "", false
+		}
+		if n := len(in) - 1; n >= 0 && in[n].keys != nil {
+			if name, ok := token.(string); ok && in[n].key {
+				if in[n].keys[name] {
+					return name, true
+				}
+				in[n].keys[name] = true
+				in[n].key = false
+				continue
+			}
+			in[n].key = true // after this value
+		}
+		switch token {
+		case json.Delim('{'):
+			in = append(in, level{map[string]bool{}, true})
+		case json.Delim('['):
+			in = append(in, level{})
+		case json.Delim('}'), json.Delim(']'):
+			in = in[:len(in)-1]
+		}
+	}
 }
 
 func unknownKeys(fields map[string]json.RawMessage, known string) error {

@@ -37,7 +37,6 @@ func TestParseCommand(t *testing.T) {
 		"set map":                  {"set", `{"value":{"a":[1]}}`, Command{Value: map[string]any{"a": []any{json.Number("1")}}}},
 		"set with arguments":       {"set", `{"value":"ON","for":"5s","n":2}`, Command{Value: "ON", Args: map[string]any{"for": "5s", "n": json.Number("2")}}},
 		"set, other cases":         {"set", `{"value":"ON","ID":5,"Value":"OFF"}`, Command{Value: "ON", Args: map[string]any{"ID": json.Number("5"), "Value": "OFF"}}},
-		"set, a key twice within":  {"set", `{"value":{"a":1,"a":2}}`, Command{Value: map[string]any{"a": json.Number("2")}}},
 		"control JSON, key twice":  {"control", `{"name":1,"name":2}`, Command{Value: []byte(`{"name":1,"name":2}`)}}, // the service's to refuse
 		"set, null id":             {"set", `{"value":1,"id":null,"reply":"/r"}`, Command{Value: json.Number("1"), Reply: "/r"}},
 		"control text":             {"control", "output\n  name pump\n", Command{Value: []byte("output\n  name pump\n")}},
@@ -96,6 +95,9 @@ func TestParseCommandRefuses(t *testing.T) {
 		"setup, more than value":    {"setup", `{"value":"x","id":1,"chip":"sim"}`, CodeBadPayload, "1", ""},
 		"set, value twice":          {"set", `{"value":"ON","id":1,"value":"OFF"}`, CodeBadPayload, "1", ""},
 		"set, argument twice":       {"set", `{"value":{"a":[1]},"for":"1s","id":1,"reply":"/r","for":"2s"}`, CodeBadPayload, "1", "/r"},
+		"set, twice in the value":   {"set", `{"value":{"a":1,"b":[{"c":1,"d":{},"c":2}]},"id":1}`, CodeBadPayload, "1", ""},
+		"set, twice in an argument": {"set", `{"value":1,"for":{"a":1,"\u0061":2},"id":1}`, CodeBadPayload, "1", ""},
+		"setup, twice in the value": {"setup", `{"value":{"outputs":{"x":{"pin":1},"x":{"pin":2}}},"id":1}`, CodeBadPayload, "1", ""},
 		"set, escaped twice":        {"set", `{"value":1,"\u0076alue":2}`, CodeBadPayload, "", ""},
 		"get, id twice":             {"get", `{"id":1,"id":2}`, CodeBadPayload, "2", ""},
 		"control verb, path twice":  {"control", `{"verb":"pulse","path":"a","path":"b"}`, CodeBadPayload, "", ""},
@@ -120,6 +122,16 @@ func TestParseCommandRefuses(t *testing.T) {
 				t.Errorf("ParseCommand = %+v, want id %s and reply %q for the refusal", got, test.id, test.reply)
 			}
 		})
+	}
+}
+
+// The same key in two objects stands once in each, and a value in a list is no key.
+func TestParseCommandKeysOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for _, payload := range []string{`{"value":{"a":{"a":{"a":1}},"b":[{"a":1},{"a":2}],"c":["a","a","c"]},"a":["a"]}`, `{"value":[],"a":{},"b":{"a":"b","b":"a"}}`} {
+		if _, err := ParseCommand("set", "p", []byte(payload)); err != nil {
+			t.Errorf("ParseCommand(%s) = %v", payload, err)
+		}
 	}
 }
 

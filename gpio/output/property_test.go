@@ -243,10 +243,10 @@ func (m *model) refused(err error) {
 // replace sets up anew. Lines that are not kept are off before the new ones are requested.
 func (m *model) replace() {
 	specs, groups := drawSpecs(m.t)
-	keep := map[string]bool{}
+	keep := map[string]output.Was{}
 	for _, s := range specs {
 		if m.lines[s.Name] != nil && rapid.Bool().Draw(m.t, "keep") {
-			keep[s.Name] = true
+			keep[s.Name] = output.Was{Name: s.Name, Kept: true}
 		}
 	}
 	b, err := m.b.Replace(specs, groups, keep, m.now)
@@ -262,7 +262,7 @@ func (m *model) replace() {
 		switch {
 		case l == nil:
 			l = &line{on: s.On, onSince: m.now}
-		case keep[s.Name]:
+		case keep[s.Name].Kept:
 		case s.On && !l.on:
 			l.on, l.onSince = true, m.now
 		case !s.On && l.on:
@@ -271,7 +271,7 @@ func (m *model) replace() {
 		m.lines[s.Name] = l
 	}
 	for _, s := range specs {
-		if s.On && !keep[s.Name] {
+		if s.On && !keep[s.Name].Kept {
 			m.mayBeOn(s.Name)
 		}
 	}

@@ -7,26 +7,34 @@ import (
 	"time"
 )
 
-// Replace returns the bank of a new set-up; this one stays as it is, to go on with if the set-up fails later. An output of keep,
-// whose line stays as it is, keeps its state, link and timers and comes under its new rules; its Spec.On is not looked at. Every
-// other starts as in New, but that one which is on before and after has been on all the time for MaxOn. The error names an output
-// that cannot start on because another one of its group is on, is to go on, or went off less than the dead time ago. Of kept
-// ones that a new group joins while they are on, the one that was commanded last stays.
-func (b *Bank) Replace(specs []Spec, groups []Group, keep map[string]bool, now time.Time) (*Bank, error) {
+// Was says which output of the bank before had the line of one that is in the new set-up, by whatever name.
+type Was struct {
+	Name string
+	// Kept says that the line stays as it is: the output keeps its state, link and timers and comes under its new rules, and its
+	// Spec.On is not looked at.
+	Kept bool
+}
+
+// Replace returns the bank of a new set-up; this one stays as it is, to go on with if the set-up fails later. What each output of
+// the new one was is in was, by its new name; one that is not there was what had its name. An output that is not kept starts as in
+// New, but that one which is on before and after has been on all the time for MaxOn. The error names an output that cannot start
+// on because another one of its group is on, is to go on, or went off less than the dead time ago. Of kept ones that a new group
+// joins while they are on, the one that was commanded last stays.
+func (b *Bank) Replace(specs []Spec, groups []Group, was map[string]Was, now time.Time) (*Bank, error) {
 	n, err := build(specs, groups, later(b.now, now))
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(keep)) {
-		if keep[name] && (b.by[name] == nil || n.by[name] == nil) {
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		if was[name].Kept && (b.by[was[name].Name] == nil || n.by[name] == nil) {
 			return nil, fmt.Errorf("output %q cannot be kept: it is not in both set-ups", name)
 		}
 	}
 	for _, o := range n.outs {
-		old := b.by[o.Name]
+		old := b.before(was, o.Name)
 		switch {
 		case old == nil:
-		case keep[o.Name]:
+		case was[o.Name].Kept:
 			o.inherit(old, n.now)
 		default:
 			o.ran = o.ran || old.ran
@@ -36,8 +44,8 @@ func (b *Bank) Replace(specs []Spec, groups []Group, keep map[string]bool, now t
 		}
 	}
 	for _, o := range n.outs {
-		if o.on && !keep[o.Name] {
-			if err := b.mayStart(o, n.now); err != nil {
+		if o.on && !was[o.Name].Kept {
+			if err := b.mayStart(o, was, n.now); err != nil {
 				return nil, err
 			}
 		}
@@ -45,6 +53,19 @@ func (b *Bank) Replace(specs []Spec, groups []Group, keep map[string]bool, now t
 	n.settleKept()
 	n.advance(n.now)
 	return n, nil
+}
+
+// before returns what an output of the new set-up was, or nil. What goes on by another name is not what has its old one now.
+func (b *Bank) before(was map[string]Was, name string) *out {
+	if w, ok := was[name]; ok {
+		return b.by[w.Name]
+	}
+	for _, w := range was {
+		if w.Name == name {
+			return nil
+		}
+	}
+	return b.by[name]
 }
 
 // inherit makes o go on where old is, under its own rules.
@@ -68,9 +89,9 @@ func (o *out) inherit(old *out, now time.Time) {
 }
 
 // mayStart refuses that o, which is new or changed, starts on beside what is on in b or in the new bank.
-func (b *Bank) mayStart(o *out, now time.Time) error {
+func (b *Bank) mayStart(o *out, before map[string]Was, now time.Time) error {
 	for _, m := range o.mates {
-		old, was := b.by[m.Name], ""
+		old, was := b.before(before, m.Name), ""
 		switch {
 		case m.on || m.recall:
 			was = "is on"

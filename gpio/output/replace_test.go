@@ -17,7 +17,7 @@ type replacement struct {
 	at       time.Duration
 	specs    []output.Spec
 	regroup  []output.Group
-	keep     string // names with spaces between
+	keep     string // names with spaces between, new=old of those that are renamed
 	then     []step
 	until    time.Duration
 	want     string // changes after the replacement
@@ -44,9 +44,13 @@ func (p replacement) run(t *testing.T) {
 	}
 	do(p.steps)
 	r.to(p.at)
-	keep := map[string]bool{"": false}
+	keep := map[string]output.Was{}
 	for _, name := range strings.Fields(p.keep) {
-		keep[name] = true
+		name, old, renamed := strings.Cut(name, "=")
+		if !renamed {
+			old = name
+		}
+		keep[name] = output.Was{Name: old, Kept: true}
 	}
 	before := b.State(p.of)
 	n, err := b.Replace(p.specs, p.regroup, keep, after(p.at))
@@ -126,6 +130,9 @@ func TestReplaceKeeps(t *testing.T) {
 		{name: "changed, off and on: max_on begins", old: a(output.Rules{}), at: 5 * sec,
 			specs: []output.Spec{{Name: "a", On: true, Rules: output.Rules{MaxOn: 8 * sec}}}, until: time.Hour, want: "13s -a max_on",
 			of: "a", at0: output.State{On: true, Until: after(13 * sec)}, end: maxed},
+		{name: "renamed: timer and max_on go on", old: a(output.Rules{MaxOn: 10 * sec}), steps: []step{set(0, "a", true, 5*sec)}, at: sec,
+			specs: []output.Spec{spec("z", output.Rules{MaxOn: 3 * sec})}, keep: "z=a", until: time.Hour, want: "3s -z max_on", of: "z",
+			at0: output.State{On: true, Until: after(3 * sec), Why: "command"}, end: maxed},
 		{name: "removed", old: a(output.Rules{}), steps: []step{on(0, "a")}, at: sec, specs: []output.Spec{spec("b", output.Rules{})},
 			until: time.Hour, of: "a"},
 		{name: "kept, of the old only", old: a(output.Rules{}), specs: []output.Spec{spec("b", output.Rules{})}, keep: "a",
@@ -183,6 +190,12 @@ func TestReplaceGroups(t *testing.T) {
 			regroup: gates, keep: "up", until: time.Hour, of: "gate", at0: output.State{On: true}, end: output.State{On: true}},
 		{name: "start on as a changed one goes off", old: two, groups: dead, steps: []step{on(2*sec, "up")}, at: 3 * sec, specs: downOn,
 			regroup: dead, keep: "", refused: `output "down" cannot start on: "up" was on until now, and they are interlocked`},
+		{name: "renamed: start on too soon", old: two, groups: dead, steps: []step{on(2*sec, "up"), off(3*sec, "up")}, at: 3500 * ms,
+			specs: []output.Spec{spec("auf", output.Rules{}), {Name: "gate", On: true}}, regroup: []output.Group{{Names: []string{"auf", "gate"}, Dead: sec}},
+			keep: "auf=up", refused: `output "gate" cannot start on: "auf" was on less than 1s ago, and they are interlocked`},
+		{name: "renamed, changed places", old: two, groups: dead, steps: []step{on(2*sec, "up"), on(3*sec, "down")}, at: 3500 * ms, specs: two,
+			regroup: dead, keep: "up=down down=up", until: time.Hour, want: "4s +up command", of: "up",
+			at0: output.State{Pending: true, Until: after(4 * sec), Why: "command"}, end: is},
 		{name: "start on both", old: nil, at: sec, specs: []output.Spec{{Name: "up", On: true}, downOn[1]}, regroup: dead,
 			refused: `output "up" cannot start on: "down" is on, and they are interlocked`},
 	})
