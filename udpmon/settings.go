@@ -40,7 +40,7 @@ func (m *monitor) reload(cfg config.Config) bool {
 	m.settings = cfg
 	m.look()
 	m.sayOpenness()
-	m.responder.Reload(cfg.Discovery.Interfaces, m.legacy, m.open, guard)
+	m.responder.Reload(cfg.Discovery.Interfaces, m.legacy, m.open, nil, guard)
 	m.mu.Unlock()
 	m.describe()
 	return true
@@ -81,7 +81,7 @@ func (m *monitor) lookAgain() {
 	defer m.mu.Unlock()
 	if m.look() {
 		m.sayOpenness()
-		m.responder.Reload(m.settings.Discovery.Interfaces, m.legacy, m.open, nil)
+		m.responder.Reload(m.settings.Discovery.Interfaces, m.legacy, m.open, nil, nil)
 	}
 }
 

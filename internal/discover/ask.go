@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // ask sends one copy of the request to every target. It is an error if none could be sent.
 func (s *sweep) ask() error {
 	s.seq++
+	s.wondering = s.c.Key != nil && !s.start.IsZero() && (len(s.missing) > 0 || len(s.hosts) == 0)
 	var all [][][]byte // encoded before the clock starts
 	for _, w := range s.ways {
 		forms, err := s.forms(w)
@@ -43,7 +45,7 @@ func (s *sweep) ask() error {
 func (s *sweep) forms(w *way) ([][]byte, error) {
 	var forms [][]byte
 	if s.c.Sealed {
-		b, err := s.request(w, 0)
+		b, err := s.request(w, 0, netip.AddrPort{})
 		if err != nil {
 			return nil, err
 		}
@@ -74,13 +76,18 @@ func (s *sweep) askOn(w *way, forms [][]byte) error {
 	return errors.Join(errs...)
 }
 
-// request returns the request for a page in the sealed form, with the present sequence number.
-func (s *sweep) request(w *way, page uint8) ([]byte, error) {
+// request returns the request for a page in the sealed form, with the present sequence number. to is valid for one to a single
+// host.
+func (s *sweep) request(w *way, page uint8, to netip.AddrPort) ([]byte, error) {
 	q := Request{Sweep: s.c.ID, Time: time.Now(), Requester: w.local, PrefixLen: uint8(w.bits), Copies: 1, Seq: s.seq, Page: page,
-		BrokerPort: s.c.BrokerPort}
+		BrokerPort: s.c.BrokerPort, Cookie: s.cookies[to]}
 	copy(q.MAC[:], w.iface.MAC)
 	if s.c.BrokerPort != 0 {
 		q.Topic = s.c.Topic
 	}
-	return q.Marshal()
+	if s.c.Key == nil {
+		return q.Marshal()
+	}
+	q.Introduce, q.Clock = s.introduce, s.wondering
+	return q.Sign(s.c.Key)
 }

@@ -78,9 +78,10 @@ func attacks(t testing.TB) []attack {
 		{"sealed magic only", []byte(magic), malformed},
 		{"sealed of version 2", edit(plain, 4, 2), unknown},
 		{"a reply", edit(plain, 5, typeReply), unknown},
-		{"unknown flag", edit(plain, 7, 2), unknown},
+		{"unknown flag", edit(plain, 7, 8), unknown},
+		{"unsigned that wants an introduction", edit(plain, 7, 2), malformed},
+		{"unsigned that wants a challenge", edit(plain, 7, 4), malformed},
 		{"sealed padding", edit(sealed(func(q *Request) { q.Seq = 4 }), 900, 1), malformed},
-		{"signed", sealed(func(q *Request) { q.Signed, q.Operator = true, [8]byte{1} }), signed},
 		{"signature without key", edit(plain, MinRequest-1, 1), malformed},
 		{"31 s old", sealed(func(q *Request) { q.Time = q.Time.Add(-31 * time.Second) }), clock},
 		{"31 s ahead", sealed(func(q *Request) { q.Time = q.Time.Add(31 * time.Second) }), clock},
@@ -249,7 +250,7 @@ func fuzzBed(t testing.TB) (b *bed, replies *[][]byte, to *[]netip.AddrPort) {
 		return nil
 	}
 	g := homeGuard(t, names(table), "collector", "10.8.0.0/16")
-	b.r.Reload(nil, true, true, g)
+	b.r.Reload(nil, true, true, nil, g)
 	return b, replies, to
 }
 

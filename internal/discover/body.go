@@ -28,6 +28,7 @@ type requestBody struct {
 	BrokerPort   uint16 `cbor:"4,keyasint,omitempty"`
 	Topic        string `cbor:"5,keyasint,omitempty"`
 	Page         uint8  `cbor:"6,keyasint,omitempty"`
+	Cookie       []byte `cbor:"7,keyasint,omitempty"`
 }
 
 // ReplyBody is what a host says of itself; pages after the first carry services only.
@@ -106,13 +107,13 @@ func (r Request) marshalBody() ([]byte, error) {
 	if err := r.checkBody(); err != nil {
 		return nil, err
 	}
-	return encoding.Marshal(requestBody{r.Filter, r.FilterHashes, r.Want, r.BrokerPort, r.Topic, r.Page})
+	return encoding.Marshal(requestBody{r.Filter, r.FilterHashes, r.Want, r.BrokerPort, r.Topic, r.Page, r.Cookie})
 }
 
 // parseBody reads the body of size bytes that stands in the request b, and checks the padding behind it.
 func (r *Request) parseBody(b []byte, size int) error {
 	end := requestHeader + size
-	for _, c := range b[end : len(b)-signatureSize] {
+	for _, c := range b[end : len(b)-r.trailer()] {
 		if c != 0 {
 			return errors.New("request's padding is not zero")
 		}
@@ -122,7 +123,7 @@ func (r *Request) parseBody(b []byte, size int) error {
 		return err
 	}
 	r.Filter, r.FilterHashes, r.Want = body.Filter, body.FilterHashes, body.Want
-	r.BrokerPort, r.Topic, r.Page = body.BrokerPort, body.Topic, body.Page
+	r.BrokerPort, r.Topic, r.Page, r.Cookie = body.BrokerPort, body.Topic, body.Page, body.Cookie
 	return r.checkBody()
 }
 
@@ -144,6 +145,9 @@ func (r *Request) checkBody() error {
 	}
 	if err := validPattern(r.Want); err != nil {
 		return err
+	}
+	if len(r.Cookie) != 0 && (len(r.Cookie) != cookieSize || !r.Signed) {
+		return errors.New("cookie is broken")
 	}
 	if r.Page >= maxPages {
 		return fmt.Errorf("page %d is beyond the last possible, %d", r.Page, maxPages-1)

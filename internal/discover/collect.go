@@ -29,17 +29,17 @@ type heard struct {
 // take looks at one datagram.
 func (s *sweep) take(p packet) {
 	s.stats.Received++
-	r, err := ParseReply(p.b)
+	r, err := p.reply, s.sealedTrouble(p)
 	switch {
 	case err != nil:
+	case r.Flags&FlagChallenge != 0:
+		return
 	case r.Sweep != s.c.ID:
 		err = errors.New("it belongs to another sweep")
 	case r.Seq == 0 || r.Seq > s.seq:
 		err = errors.New("it answers what was not asked")
 	case !p.way.asked(p.from):
 		err = errors.New("that address was not asked")
-	case r.Flags&FlagSealed != 0:
-		err = errors.New("it is encrypted and there is no key")
 	default:
 		err = s.reply(p, r)
 	}
@@ -106,7 +106,7 @@ func (s *sweep) host(r Reply, from netip.Addr) Host {
 	b := r.Body
 	h := Host{ID: r.Host, Hostname: b.Hostname, Addrs: b.Addrs, ExtAddr: b.ExtAddr, Model: b.Model, OS: b.OS, Arch: b.Arch,
 		Version: b.Version, BootID: b.BootID, Started: time.Now().Add(-r.Age).Truncate(time.Second), Brokers: b.Brokers,
-		Open: r.Flags&FlagOpen != 0}
+		Open: r.Flags&FlagOpen != 0, Key: r.HostKey}
 	if r.MAC != [6]byte{} {
 		h.MAC = r.MAC[:]
 	}
@@ -155,7 +155,7 @@ func (s *sweep) askPage(h *heard, page int) error {
 		return nil
 	}
 	s.seq++
-	b, err := s.request(h.way, uint8(page))
+	b, err := s.request(h.way, uint8(page), h.answer.From)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -50,7 +51,8 @@ type Host struct {
 	// reply came from another machine, and sets LoopbackOnly.
 	Brokers      []string
 	LoopbackOnly bool
-	Open         bool // the host has no authorized_operators: it answers anyone
+	Key          ed25519.PublicKey // that sealed the answer; nil: it was open. A sweep fills it in
+	Open         bool              // the host has no authorized_operators: it answers anyone
 	Services     []Service
 }
 

@@ -9,7 +9,7 @@
 // one map with whole numbers as keys, definite lengths, no tags, no key twice, valid UTF-8. "Sealed" is the name of the form;
 // a body is encrypted only where the flag says so.
 //
-// A request has 1,200 to 1,400 bytes, an even number: header, body, zeros, and in the last 64 bytes the Ed25519 signature over
+// A request has 1,200 to 1,400 bytes, an even number: header, body, zeros, if signed the group tag, and in the last 64 bytes the Ed25519 signature over
 // all before it (zeros if unsigned). A tail of one zero byte may follow, where it leaves by Ethernet: the host's kernel takes it
 // off if the frame did not come from the MAC that the request names, and only a requester with a tail is ever installed as
 // neighbour. Its fields, "request: offset size field":
@@ -17,7 +17,7 @@
 //	request:   0  4  magic "RCL1"
 //	request:   4  1  version: 1
 //	request:   5  1  type: 1
-//	request:   6  2  flags: 1 signed
+//	request:   6  2  flags: 1 signed, 2 replies are to be signed, 4 a host whose clock differs is to send a challenge
 //	request:   8  8  sweep id: 1 to 2^53-1
 //	request:  16  8  time: milliseconds since 1970
 //	request:  24  8  operator key id; 0: unsigned
@@ -40,6 +40,7 @@
 //	1 bytes  filter: Bloom filter of the hosts heard      4 number  port of a broker on the requester's address
 //	2 number hashes of the filter                         5 text    topic there
 //	3 text   names wanted, with * and ?                   6 number  page of the reply
+//	                                                      7 bytes   cookie of the host's challenge
 //
 // The hashes of a host are the four 8-byte words of SHA-256(sweep id, salt, host id): its place (for the range), its sample,
 // its slot in the window, and the word w of the filter, whose i-th bit is (w>>32 + i·(w mod 2^32 | 1)) mod the bits of the
@@ -51,7 +52,8 @@
 //	reply:   0  4  magic "RCL1"
 //	reply:   4  1  version: 1
 //	reply:   5  1  type: 2
-//	reply:   6  2  flags: 1 body encrypted, 2 open, 4 broker on loopback only, 8 no neighbour installed, 16 signed
+//	reply:   6  2  flags: 1 body encrypted, 2 open, 4 broker on loopback only, 8 no neighbour installed, 16 signed,
+//	               32 challenge
 //	reply:   8  8  host id
 //	reply:  16  8  host key id; 0: none
 //	reply:  24  8  sweep id
@@ -74,6 +76,28 @@
 //	10 list of services, each a list: name, function ("" if it is the name), status (0 unknown, 1 online, 2 offline),
 //	   number of points, digest of the description (8 bytes, or none)
 //	11 number whose bit i, from the least, is set where service i of this page is simulated; left out if none is
+//
+// # Keys
+//
+// A request is signed with the operator's Ed25519 key. The 8 bytes before its signature are the group tag: the first of
+// HMAC-SHA256 of its header, under "rollcall RCL1 tag" and the operator's public key. The tag proves nothing; but who does not
+// know the public key, which is never sent, can't have a host check signatures for nothing. Key ids are the first 8 bytes of
+// the SHA-256 fingerprint that ssh-keygen -l shows. A host that names its operators checks, in this order: length, magic,
+// version; that the operator is one; replay; where it came from; the rates; the tag; time; range, sample, filter and names;
+// at most 50 signatures a second and interface. A request is remembered by (operator, sweep, seq) once its signature holds.
+// One from before the host's monitor started is old, whatever the clock says.
+//
+// The body of a sealed reply is the host's public key (32 bytes), a random nonce (12) and the body in AES-256-GCM, with the
+// header as additional data. The key is HKDF-SHA256 of the X25519 secret of both keys, salt the sweep id, info "rollcall RCL1
+// reply", operator's key, host's key. The X25519 keys are the Ed25519 ones on the Montgomery form of the same curve (RFC 7748
+// §4.1), so that the one public line is all that either side needs. That a reply opens proves who sealed it; flag 2 of the
+// request has it signed too, with the host's key over all before the signature, which a laptop demands of a host that it does
+// not know.
+//
+// Clocks that differ by more than 30 s: to a request with flag 4, and to no other, a host answers with a challenge (flag 32), a
+// sealed reply whose body is a cookie of 24 bytes. A request with the cookie, from the same address and in the same sweep,
+// is in time for half a minute. A sweep sets flag 4 only when known hosts are missing or nobody has answered; each such
+// request gets one challenge, also over a restart.
 //
 // # Test vectors
 //

@@ -25,6 +25,7 @@ type datagram struct {
 
 	framed   bool // its frame came from the MAC that it names
 	verified bool // it is signed by an operator of this host, and the signature is good
+	operator *operator
 }
 
 // handle does what a datagram asks for. Only its cheapest checks are made before it is known to be in one of the two forms.
@@ -55,12 +56,10 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 		return unknown, nil
 	case err != nil:
 		return malformed, err
-	case q.Signed:
-		return signed, nil
 	}
 	set, said := r.settings.Load(), r.said.Load()
 	if !set.open {
-		return notOpen, nil
+		return r.closed(d, &q, size, set, said)
 	}
 	if said == nil {
 		return notReady, nil
@@ -68,21 +67,13 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	if skew := d.at.Sub(q.Time); skew > maxSkew || skew < -maxSkew {
 		return clock, nil
 	}
-	src := d.src.Addr()
-	key := r.hash(src, q.Sweep, q.Seq, nil)
+	key := r.hash(d.src.Addr(), q.Sweep, q.Seq, nil)
 	if _, seen := r.replay.get(key, d.at); seen {
 		return replayed, nil
 	}
-	f, o := r.arrival(d, set)
-	switch {
-	case o != answered:
+	f, o := r.admit(d, &q, set)
+	if o != answered {
 		return o, nil
-	case !f.onLink(src, r.machine.isOwn):
-		return offLink, nil
-	case q.Requester.IsValid() && q.Requester != src:
-		return wrongSource, nil
-	case !r.sealedRate.allow(src, d.at):
-		return rate, nil
 	}
 	if err := q.parseBody(d.b, size); err != nil {
 		return malformed, err
@@ -94,32 +85,42 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	return r.answer(d, &q, said, f)
 }
 
+// admit checks where a sealed request came from, and how many came from there; o is answered if that is right.
+func (r *Responder) admit(d *datagram, q *Request, set *settings) (f iface, o outcome) {
+	src := d.src.Addr()
+	f, o = r.arrival(d, set)
+	switch {
+	case o != answered:
+		return f, o
+	case !f.onLink(src, r.machine.isOwn):
+		return f, offLink
+	case q.Requester.IsValid() && q.Requester != src:
+		return f, wrongSource
+	case !r.sealedRate.allow(src, d.at):
+		return f, rate
+	}
+	return f, answered
+}
+
 // answer sends the page asked for, then hands the request on to be published.
 func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outcome, error) {
-	key := r.hash(d.src.Addr(), q.Sweep, 0, nil)
+	key := r.hash(d.src.Addr(), q.Sweep, 0, d.asker())
 	state, known := r.sweeps.get(key, d.at)
 	if !known {
 		state.first = q.Seq
 		state.known = r.introduce(d, q, f)
 	}
 	state.tx++
-	out := r.buf[:copy(r.buf[:], said.data[q.Page])]
-	reply := Reply{Sweep: q.Sweep, Round: q.Round, Seq: q.Seq, First: state.first, Tx: state.tx, MAC: said.mac,
-		Age: d.at.Sub(said.started)}
-	if len(f.MAC) == len(reply.MAC) {
-		copy(reply.MAC[:], f.MAC)
-	}
-	if !state.known {
-		out[7] |= byte(FlagNoNeighbour)
-	}
+	reply := Reply{Sweep: q.Sweep, Round: q.Round, Seq: q.Seq, First: state.first, Tx: state.tx}
 	to := d.src
 	if q.ReplyPort != 0 {
 		to = netip.AddrPortFrom(to.Addr(), q.ReplyPort)
 	}
 	oob := r.source(d, f)
-	reply.Delay = r.c.Now().Sub(d.at)
-	reply.patch(out)
-	err := r.reply(out, oob, to)
+	out, err := r.encode(d, q, said, f, &state, reply)
+	if err == nil {
+		err = r.reply(out, oob, to)
+	}
 	asked := state.asked
 	state.asked = true
 	r.sweeps.put(key, state, d.at)
@@ -130,6 +131,29 @@ func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outco
 		return sendFailed, err
 	}
 	return answered, nil
+}
+
+// encode returns the page asked for with the fields of reply, sealed for whom it is to be.
+func (r *Responder) encode(d *datagram, q *Request, said *pages, f iface, state *sweepState, reply Reply) (out []byte, err error) {
+	out = r.buf[:copy(r.buf[:], said.data[q.Page])]
+	reply.MAC, reply.Age = said.mac, d.at.Sub(said.started)
+	if len(f.MAC) == len(reply.MAC) {
+		copy(reply.MAC[:], f.MAC)
+	}
+	if !state.known {
+		out[7] |= byte(FlagNoNeighbour)
+	}
+	reply.Delay = r.c.Now().Sub(d.at)
+	reply.patch(out)
+	if d.operator == nil {
+		return out, nil
+	}
+	if state.box == nil {
+		if state.box, err = r.authority.box(d.operator, q.Sweep); err != nil {
+			return nil, err
+		}
+	}
+	return r.authority.seal(r.sealBuf[:], out, state.box, q.Introduce)
 }
 
 // introduce has the kernel know where the requester is, if the request is one to believe in that, and reports whether it does.

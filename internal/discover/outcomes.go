@@ -18,7 +18,8 @@ const (
 	unknown                    // a version, type or flag that is not known
 	clock                      // further than 30 s from our time
 	replayed                   // seen before
-	signed                     // signed, and there are no keys to check it with
+	noOperator                 // signed with a key that is not in authorized_operators
+	forged                     // group tag or signature is not the operator's
 	notOpen                    // sealed but unsigned, and the host is not open
 	notReady                   // nothing is known yet that could be answered
 	offLink                    // from another network than that of the interface it came in on
@@ -34,15 +35,16 @@ const (
 	busy                       // a queue is full
 	sendFailed                 // the reply could not be sent
 	readFailed
-	installed // the requester was put into the kernel's table of neighbours
-	strangers // it was not, by the rules of that
+	installed  // the requester was put into the kernel's table of neighbours
+	strangers  // it was not, by the rules of that
+	challenged // the clocks differ; the requester was told how to ask all the same
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"answered", "accepted", "published", "malformed", "too_long", "version", "clock", "replayed", "signed",
+var outcomeNames = [outcomes]string{"answered", "accepted", "published", "malformed", "too_long", "version", "clock", "replayed", "operator", "signature",
 	"not_open", "not_ready", "off_link", "other_interface", "wrong_source", "rate", "not_selected", "legacy_off", "guard", "topic",
 	"duplicate", "destination_rate", "busy", "send_failed", "read_failed",
-	"neighbour_installed", "neighbour_refused"}
+	"neighbour_installed", "neighbour_refused", "challenged"}
 
 // String returns the name that the outcome has in Stats.
 func (o outcome) String() string { return outcomeNames[o] }
@@ -50,7 +52,7 @@ func (o outcome) String() string { return outcomeNames[o] }
 // ordinary reports whether the outcome is part of a day without trouble, and so not worth a line in the log.
 func (o outcome) ordinary() bool {
 	switch o {
-	case answered, accepted, published, unselected, duplicate, installed:
+	case answered, accepted, published, unselected, duplicate, installed, challenged:
 		return true
 	}
 	return false

@@ -30,7 +30,11 @@ func encodePages(h Host, edition uint16) (*pages, error) {
 	if merr != nil {
 		return nil, merr
 	}
-	lists, left := split(body.Services, maxReply-len(raw), maxReply-replyHeader)
+	reserve := 0
+	if !h.Open {
+		reserve = sealOverhead + signatureSize
+	}
+	lists, left := split(body.Services, maxReply-len(raw)-reserve, maxReply-replyHeader-reserve)
 	if left > 0 {
 		err = errors.Join(err, fmt.Errorf("%d services do not fit the %d pages that there may be", left, maxPages))
 	}

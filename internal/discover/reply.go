@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ const (
 	FlagLoopbackOnly                        // the host's broker is to be reached on the host itself only
 	FlagNoNeighbour                         // the host had to ask by ARP where the requester is
 	FlagSigned                              // a signature by the host's key follows the body
-	knownReplyFlags  = FlagSealed | FlagOpen | FlagLoopbackOnly | FlagNoNeighbour | FlagSigned
+	FlagChallenge                           // the clocks differ; the body is what a request with the right time has instead of it
+	knownReplyFlags  = FlagSealed | FlagOpen | FlagLoopbackOnly | FlagNoNeighbour | FlagSigned | FlagChallenge
 )
 
 // Reply is an answer in the sealed form, or one page of it.
@@ -37,7 +39,9 @@ type Reply struct {
 	Age         time.Duration // since the host's monitor started, in whole seconds
 
 	Body      ReplyBody           // when not FlagSealed
-	Box       []byte              // the encrypted body, when FlagSealed
+	Box       []byte              // the host's key and the encrypted body, when FlagSealed
+	Cookie    []byte              // of an opened challenge
+	HostKey   ed25519.PublicKey   // of an opened reply
 	Signature [signatureSize]byte // when FlagSigned
 }
 
@@ -156,6 +160,8 @@ func (r *Reply) check() error {
 		return fmt.Errorf("sweep id %d is not between 1 and 2^53-1", r.Sweep)
 	case r.Pages == 0 || r.Pages > maxPages || r.Page >= r.Pages:
 		return fmt.Errorf("reply is page %d of %d", r.Page, r.Pages)
+	case r.Flags&FlagChallenge != 0 && r.Flags&FlagSealed == 0:
+		return errors.New("challenge is not sealed")
 	case r.Flags&(FlagSealed|FlagSigned) != 0 && r.Key == [8]byte{}:
 		return errors.New("sealed or signed reply names no key")
 	}

@@ -9,11 +9,18 @@ import (
 )
 
 // Flags of a request.
-const flagSignedRequest = 1
+const (
+	flagSignedRequest = 1 << iota // a signature stands at the end
+	flagIntroduce                 // replies are to be signed: the host may not be known yet
+	flagClock                     // a host whose clock differs may say so, see FlagChallenge
+	knownRequestFlags = flagSignedRequest | flagIntroduce | flagClock
+)
 
 // Request is a question in the sealed form. Zero fields mean "not said": everyone, at once, one copy.
 type Request struct {
 	Signed    bool
+	Introduce bool      // the reply is to be signed by the host
+	Clock     bool      // a host whose clock differs by more than 30 s is to send a challenge
 	Sweep     uint64    // 1 to 2^53-1
 	Time      time.Time // of the requester, in milliseconds
 	Operator  [8]byte   // key that signs; zero: unsigned
@@ -35,6 +42,7 @@ type Request struct {
 	BrokerPort   uint16 // of a broker on the requester's address; 0: none
 	Topic        string // there
 	Page         uint8  // of the reply
+	Cookie       []byte // of the host's challenge, which stands for the time; else empty
 
 	Signature [signatureSize]byte // over everything before it
 }
@@ -48,7 +56,7 @@ func (r Request) Marshal() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := max(MinRequest, requestHeader+len(body)+signatureSize)
+	size := max(MinRequest, requestHeader+len(body)+r.trailer())
 	size += size % 2 // see withTail
 	if size > MaxRequest {
 		return nil, fmt.Errorf("marshal request: body has %d bytes: %w", len(body), errTooLong)
@@ -57,8 +65,10 @@ func (r Request) Marshal() ([]byte, error) {
 	b = append(b, magic...)
 	b = append(b, wireVersion, typeRequest)
 	flags := uint16(0)
-	if r.Signed {
-		flags = flagSignedRequest
+	for i, set := range []bool{r.Signed, r.Introduce, r.Clock} { // in the order of the flags
+		if set {
+			flags |= 1 << i
+		}
 	}
 	b = binary.BigEndian.AppendUint16(b, flags)
 	b = binary.BigEndian.AppendUint64(b, r.Sweep)
@@ -109,10 +119,10 @@ func parseRequestHeader(b []byte) (r Request, body int, err error) {
 		return r, 0, errors.New("request does not start with " + magic)
 	}
 	flags := binary.BigEndian.Uint16(b[6:])
-	if b[4] != wireVersion || b[5] != typeRequest || flags&^flagSignedRequest != 0 {
+	if b[4] != wireVersion || b[5] != typeRequest || flags&^knownRequestFlags != 0 {
 		return r, 0, errVersion
 	}
-	r.Signed = flags&flagSignedRequest != 0
+	r.Signed, r.Introduce, r.Clock = flags&flagSignedRequest != 0, flags&flagIntroduce != 0, flags&flagClock != 0
 	r.Sweep = binary.BigEndian.Uint64(b[8:])
 	ms := binary.BigEndian.Uint64(b[16:])
 	if ms > maxMillis {
@@ -135,10 +145,18 @@ func parseRequestHeader(b []byte) (r Request, body int, err error) {
 	r.Salt = binary.BigEndian.Uint64(b[92:])
 	body = int(binary.BigEndian.Uint16(b[100:]))
 	r.Signature = [signatureSize]byte(b[len(b)-signatureSize:])
-	if body > len(b)-requestHeader-signatureSize {
+	if body > len(b)-requestHeader-r.trailer() {
 		return r, 0, fmt.Errorf("request's body of %d bytes does not fit", body)
 	}
 	return r, body, r.check()
+}
+
+// trailer is how many bytes stand behind body and padding: the signature, and of a signed request the group tag.
+func (r *Request) trailer() int {
+	if r.Signed {
+		return groupTagSize + signatureSize
+	}
+	return signatureSize
 }
 
 // check refuses a header that contradicts itself.
@@ -150,6 +168,8 @@ func (r Request) check() error {
 		return errors.New("request has no sequence number")
 	case r.Signed == (r.Operator == [8]byte{}):
 		return errors.New("request must have a key and the flag that says so, or neither")
+	case !r.Signed && (r.Introduce || r.Clock):
+		return errors.New("unsigned request asks for what only operators are told")
 	case !r.Signed && r.Signature != [signatureSize]byte{}:
 		return errors.New("unsigned request has a signature")
 	case r.PrefixLen > 128 || (r.Requester.Is4() && r.PrefixLen > 32):

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -46,8 +47,14 @@ type ResponderConfig struct {
 	Interfaces []string     // answer only what comes in on these; empty: all
 	Legacy     bool         // obey requests in the original form
 	Open       bool         // obey unsigned sealed requests
-	Guard      *Guard
-	Passes     *Passes
+	// Operators are those who may ask a host that is not open; nil: nobody. It is called from one goroutine and must not block.
+	Operators Operators
+	// Key is the host's, with which it seals its replies to operators; nil: it has none, and is silent unless it is open.
+	Key Key
+	// Floors is the file that keeps a restart from being a chance for old requests; "": none.
+	Floors string
+	Guard  *Guard
+	Passes *Passes
 
 	// Publish is given each request that was obeyed, checked and enriched, once per requester and id, to be published on
 	// reports.ReportTopic. from is where it came from; own is true when that is this machine itself. It must not block. It is
@@ -92,6 +99,8 @@ type Responder struct {
 	listed     time.Time                                    // when list was made
 	reply      func(b, oob []byte, to netip.AddrPort) error // sends, never waits
 	buf        [maxReply]byte
+	sealBuf    [MaxRequest]byte
+	authority  *authority
 	sources    map[sourceKey][]byte
 	replay     *recent[uint64, struct{}]
 	sweeps     *recent[uint64, sweepState]
@@ -111,14 +120,16 @@ type settings struct {
 	interfaces   []string
 	legacy, open bool
 	guard        *Guard
+	operators    Operators
 }
 
 // sweepState is what a host remembers of a sweep.
 type sweepState struct {
-	first uint32 // seq of the first request heard
-	tx    uint16 // replies sent
-	asked bool   // the request was handed on for publishing
-	known bool   // replies need no ARP
+	first uint32      // seq of the first request heard
+	tx    uint16      // replies sent
+	asked bool        // the request was handed on for publishing
+	known bool        // replies need no ARP
+	box   cipher.AEAD // seals them; nil: open
 }
 
 // once remembers what was published, for all goroutines.
@@ -188,8 +199,9 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		brokerRate: newLimiter(brokerEach, askAll),
 		frames:     filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
 	}
+	r.authority = newAuthority(c.Key, c.Floors, c.Now())
 	r.tally.lines = make(chan logLine, outcomes)
-	r.Reload(c.Interfaces, c.Legacy, c.Open, c.Guard)
+	r.Reload(c.Interfaces, c.Legacy, c.Open, c.Operators, c.Guard)
 	return r, nil
 }
 
@@ -211,12 +223,13 @@ func (r *Responder) Update(h Host) {
 	}
 }
 
-// Reload replaces interfaces, legacy, open and guard, after a change of the configuration. A nil guard leaves the present one.
-func (r *Responder) Reload(interfaces []string, legacy, open bool, g *Guard) {
+// Reload replaces interfaces, legacy, open, operators and guard, after a change of the configuration. A nil guard leaves the
+// present one.
+func (r *Responder) Reload(interfaces []string, legacy, open bool, operators Operators, g *Guard) {
 	if g == nil {
 		g = r.settings.Load().guard
 	}
-	r.settings.Store(&settings{interfaces, legacy, open, g})
+	r.settings.Store(&settings{interfaces, legacy, open, g, operators})
 }
 
 // Stats returns how many datagrams have come to which end, by outcome: "answered", "published", "malformed", "too_long",

@@ -193,11 +193,11 @@ func TestReload(t *testing.T) {
 	b.await(legacyOff, 1)
 	send(t, conn, mustMarshal(t, question(1, 1)))
 	b.await(notOpen, 1)
-	b.r.Reload([]string{"eth9"}, true, true, testGuard(t, nobody))
+	b.r.Reload([]string{"eth9"}, true, true, nil, testGuard(t, nobody))
 	original(2)
 	send(t, conn, mustMarshal(t, question(1, 2)))
 	b.await(otherIface, 2)
-	b.r.Reload([]string{"lo"}, true, true, testGuard(t, names(map[string][]string{"pi9": {"127.0.0.1"}})))
+	b.r.Reload([]string{"lo"}, true, true, nil, testGuard(t, names(map[string][]string{"pi9": {"127.0.0.1"}})))
 	original(3)
 	if p := b.next(); p.request.ID != "3" {
 		t.Errorf("published %v, want id 3", p.request)

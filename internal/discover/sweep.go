@@ -2,6 +2,7 @@ package discover
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,8 +34,12 @@ type SweepConfig struct {
 	Topic   string
 	// BrokerPort is the port of a broker on the requester's own address that answers may go to, for the sealed form; 0: none.
 	BrokerPort uint16
-	Expect     []ID // hosts known from earlier: the sweep does not end early while one of them is silent
-	Log        *slog.Logger
+	Key        Key // the operator's, to sign requests with; nil: they are not signed, and only open hosts answer
+	// Known finds the key that a host is known to have; nil: none is known. It is called from several goroutines.
+	Known   func(ID) (ed25519.PublicKey, bool)
+	Keyring *Keyring // secrets kept from one sweep to the next; nil: none
+	Expect  []ID     // hosts known from earlier: the sweep does not end early while one of them is silent
+	Log     *slog.Logger
 }
 
 // Answer is one host's reply.
@@ -50,7 +55,9 @@ type SweepStats struct {
 	ID                    uint64
 	Sent, Received, Wrong int // datagrams; Wrong: not a reply to this sweep
 	Elapsed               time.Duration
-	Warnings              []string // an interface that could not be used, and why
+	Changed               []KeyChange // hosts that are not believed
+	Clocks                int         // hosts whose clock differs from ours by more than 30 s
+	Warnings              []string    // an interface that could not be used, and why
 }
 
 // check refuses a configuration that can't be meant, and fills in what is left out.
@@ -112,8 +119,11 @@ func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, 
 
 // newSweep returns a sweep on a machine with these interfaces.
 func newSweep(c SweepConfig, list []iface, found func(Answer)) *sweep {
-	s := &sweep{c: c, found: found, machine: machineOf(list), hosts: map[ID]*heard{}, missing: map[ID]bool{},
+	s := &sweep{raw: make(chan packet, 4096), c: c, found: found, machine: machineOf(list), hosts: map[ID]*heard{}, missing: map[ID]bool{},
 		in: make(chan packet, 1024), stats: SweepStats{ID: c.ID}}
+	if c.Key != nil {
+		s.opener, s.introduce = newOpener(c), len(c.Expect) == 0
+	}
 	for _, id := range c.Expect {
 		s.missing[id] = true
 	}
@@ -139,6 +149,12 @@ type sweep struct {
 	missing       map[ID]bool
 	partial       int // hosts of which pages are missing
 	pageRequests  int
+
+	raw       chan packet // to be opened
+	opener    *opener     // nil: without a key
+	introduce bool        // hosts are to sign, for some are not known
+	cookies   map[netip.AddrPort][]byte
+	wondering bool // hosts were asked about their clocks
 }
 
 // packet is a datagram that came in.
@@ -147,14 +163,18 @@ type packet struct {
 	from netip.AddrPort
 	at   time.Time
 	b    []byte
+
+	reply Reply // parsed and opened
+	err   error
 }
 
 // run asks twice and listens until the end.
 func (s *sweep) run(ctx context.Context) error {
 	readers, cancel := context.WithCancel(ctx)
 	s.stop = cancel
+	s.startOpeners(readers)
 	for _, w := range s.ways {
-		s.readers.Go(func() { w.read(readers, s.in) })
+		s.readers.Go(func() { w.read(readers, s.raw) })
 	}
 	if err := s.ask(); err != nil {
 		return err

@@ -200,3 +200,6 @@ func openRegular(path string) (*os.File, error) {
 	}
 	return os.Open(path)
 }
+
+// ID returns the id of the public half.
+func (k Key) ID() ID { return k.Public().ID() }

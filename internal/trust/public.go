@@ -22,7 +22,7 @@ const (
 )
 
 // ID is the first 8 bytes of a key's SHA-256 fingerprint. It names a key in a datagram.
-type ID [8]byte
+type ID = [8]byte
 
 // PublicKey is the public half of an operator's or a host's key, with the comment that tells a person whose it is.
 type PublicKey struct {
