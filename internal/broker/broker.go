@@ -35,6 +35,10 @@ type Config struct {
 	// not retained, and delivered with the flag set, so that the service can refuse it. An empty payload with the flag clears
 	// what was retained before and is not delivered. It is called from many goroutines and must not block.
 	Command func(topic string) bool
+	// Refuse returns what is published in place of a command that the peer, one with an Identity, may not give; the command is
+	// acknowledged and goes nowhere. Nil: the connection is closed, as for any other topic. It is called from many goroutines
+	// and must not block.
+	Refuse func(who Peer, topic string, payload []byte) []Message
 	// Restore may change a retained message as it is read from Store at start; an empty payload removes it.
 	Restore func(topic string, payload []byte) []byte
 	// MaxClients bounds connections; 0 means 1,000. One address that is not trusted may have 64 of them.
@@ -46,6 +50,7 @@ type Config struct {
 type Peer struct {
 	ClientID string
 	Username string // as the client says: nothing has checked it
+	Identity string // what Identify made of its certificate; "": it came in without TLS
 	Addr     netip.AddrPort
 	Local    netip.AddrPort // our end of the connection
 }
@@ -73,6 +78,8 @@ type Broker struct {
 	faults    *limiter // log lines about other trouble of clients
 
 	mu      sync.Mutex
+	secure  net.Listener // for TLS; nil: none
+	secured Secure
 	conns   map[*conn]struct{}
 	others  int                // of conns: not trusted
 	crowd   map[netip.Addr]int // of others, by remote address
@@ -155,6 +162,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	for _, l := range b.listeners {
 		b.wg.Go(func() { b.accept(ctx, l) })
 	}
+	if l := b.secure; l != nil {
+		b.wg.Go(func() { b.accept(ctx, l) })
+	}
 	b.mu.Unlock()
 
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -178,6 +188,10 @@ func (b *Broker) disconnect() {
 	b.closed = true
 	for _, l := range b.listeners {
 		_ = l.Close() // nothing could be done about it
+	}
+	if b.secure != nil {
+		_ = b.secure.Close()
+		b.secure = nil
 	}
 	for c := range b.conns {
 		_ = c.Close()

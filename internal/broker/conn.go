@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -37,12 +38,16 @@ type conn struct {
 	patience
 	addr      netip.AddrPort
 	peer      Peer
-	client    *mqtt.Client  // set when the session is established
-	will      mqtt.Will     // Flag says that there is one
-	clean     bool          // DISCONNECT has been received
-	keepAlive time.Duration // 0: for ever
-	release   func()        // lets go of the client ID, see sessions
-	alias     alias         // of the packet that is being worked off
+	tls       *tls.Conn // nil: without TLS
+	identify  func(tls.ConnectionState) string
+	identity  atomic.Pointer[string] // for other goroutines
+	refused   bool                   // the publish that is worked off is to be answered with a refusal
+	client    *mqtt.Client           // set when the session is established
+	will      mqtt.Will              // Flag says that there is one
+	clean     bool                   // DISCONNECT has been received
+	keepAlive time.Duration          // 0: for ever
+	release   func()                 // lets go of the client ID, see sessions
+	alias     alias                  // of the packet that is being worked off
 	done      chan struct{}
 	frames    frames
 	readErr   error         // what came cannot be read on
@@ -64,6 +69,7 @@ type conn struct {
 func newConn(raw net.Conn, p patience) *conn {
 	c := &conn{Conn: raw, patience: p, release: func() {}, done: make(chan struct{}), closing: make(chan struct{})}
 	c.room.L = &c.mu
+	c.tls, _ = raw.(*tls.Conn)
 	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
@@ -79,6 +85,9 @@ func newConn(raw net.Conn, p patience) *conn {
 // Close closes the connection, whoever reads, writes or waits.
 func (c *conn) Close() error {
 	c.closeOnce.Do(func() { close(c.closing) })
+	if c.tls != nil {
+		return c.tls.NetConn().Close() // without the goodbye of TLS, which would wait for whoever does not read
+	}
 	return c.Conn.Close()
 }
 
@@ -98,8 +107,12 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rest := p
-	if !c.flushing && c.err == nil {
-		n, err := c.writeWithin(p, quickWrite)
+	quick := quickWrite
+	if c.tls != nil { // TLS can't go on after a write that was cut short
+		quick = c.write
+	}
+	if !c.flushing && c.err == nil && (c.tls == nil || c.client == nil) { // until there is a client nobody else waits
+		n, err := c.writeWithin(p, quick)
 		if err == nil {
 			return n, nil
 		}

@@ -47,8 +47,8 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 		return h.refuse(cl, packets.ErrNotAuthorized)
 	}
 	c.release = h.broker.sessions.lock(cl.ID) // from here on nobody else comes in with this ID
-	if h.broker.usurps(c, cl.ID) {
-		h.broker.logRefusal(c, "", "client ID belongs to a client of this machine")
+	if h.broker.usurps(c, cl.ID) || h.broker.belongsToOther(c, cl.ID) {
+		h.broker.logRefusal(c, "", "client ID belongs to another client")
 		return h.refuse(cl, packets.ErrClientIdentifierNotValid)
 	}
 	return nil
@@ -148,7 +148,9 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 		return false
 	}
 	if write {
-		return h.broker.mayWrite(c, topic, "publish")
+		ok := h.broker.mayWrite(c, topic, "publish")
+		c.refused = !ok && h.broker.refuses(c, topic)
+		return ok || c.refused
 	}
 	if !h.broker.mayRead(c, topic) {
 		return false
@@ -163,6 +165,10 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 // OnPublish passes a message on. It is not retained where it is a command, its sender is not trusted, or there is no room for
 // one more.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if c, ok := cl.Net.Conn.(*conn); ok && c.refused {
+		c.refused = false
+		return h.broker.publishRefusal(c, pk)
+	}
 	if isLarge(pk) {
 		return pk, h.broker.publishLarge(cl, pk)
 	}

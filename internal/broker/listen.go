@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -74,13 +75,20 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		delay = 0
-		b.start(c, l.Addr().String())
+		b.startOn(c, l)
 	}
 }
 
-// start serves a connection in a goroutine of its own, unless there are too many.
-func (b *Broker) start(raw net.Conn, listener string) {
+// startOn serves a connection in a goroutine of its own, unless there are too many.
+func (b *Broker) startOn(raw net.Conn, l net.Listener) {
+	wrapped, identify := b.wrap(raw, l)
+	b.start(wrapped, l.Addr().String(), identify)
+}
+
+// start is startOn for a connection that speaks TLS already where it is to.
+func (b *Broker) start(raw net.Conn, listener string, identify func(tls.ConnectionState) string) {
 	c := newConn(raw, b.patience)
+	c.identify = identify
 	other := !b.trusts(c)
 	c.slots = b.slots.of(!other)
 	why, ok := b.admit(c, other, listener)
@@ -159,6 +167,12 @@ func (b *Broker) serve(c *conn, listener string) {
 	defer b.guard(c, "end of connection")
 	defer b.finish(c)
 	defer b.guard(c, "connection") // M1: runs before finish, which cleans up after the crash
+	if err := b.shake(c); err != nil {
+		if n, ok := b.faults.allow("handshake"); ok {
+			b.log.Warn("TLS connection refused", "peer", c.addr, "err", err, "suppressed", n)
+		}
+		return
+	}
 	if err := b.server.EstablishConnection(listener, c); err != nil {
 		b.log.Debug("connection ended", "peer", c.addr, "client", c.peer.ClientID, "err", err)
 	}

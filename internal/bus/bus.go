@@ -10,6 +10,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -48,6 +49,8 @@ type Config struct {
 	// Direct has handlers called on the receiving path, without an inbox between: it saves a wake-up, and is for handlers that
 	// only hand a message over. One that waits, or calls Publish or Subscribe, stops the connection.
 	Direct bool
+	// TLS replaces the system's roots for a URL that asks for TLS; nil: those. With ServerName "" it is that of the URL.
+	TLS *tls.Config
 	// Dial replaces net.Dialer.DialContext, so that a checked address and no other is connected to.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 

@@ -125,12 +125,24 @@ func (c *Client) open(ctx context.Context) (net.Conn, error) {
 	if !c.at.tls {
 		return raw, nil
 	}
-	t := tls.Client(raw, &tls.Config{ServerName: c.at.host, MinVersion: tls.VersionTLS12})
+	t := tls.Client(raw, c.tls())
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, err
 	}
 	return t, nil
+}
+
+// tls returns how TLS is spoken.
+func (c *Client) tls() *tls.Config {
+	if c.cfg.TLS == nil {
+		return &tls.Config{ServerName: c.at.host, MinVersion: tls.VersionTLS12}
+	}
+	t := c.cfg.TLS.Clone()
+	if t.ServerName == "" {
+		t.ServerName = c.at.host
+	}
+	return t
 }
 
 // end notes the end of the connection and why. Whoever sees s.down closed finds the client not connected.
