@@ -34,6 +34,7 @@ type nutServer struct {
 	t      *testing.T
 	dir    string
 	port   string
+	conf   string // of upsd.conf, beside where it listens
 	upsd   *nutProcess
 	driver *nutProcess
 	says   time.Duration // how often the UPS has said something else
@@ -49,13 +50,28 @@ type nutProcess struct {
 // startUPSD starts upsd and a UPS named dummy. Where they are not installed the test is skipped, or fails if it must not be.
 func startUPSD(t *testing.T) *nutServer {
 	t.Helper()
-	for _, p := range []string{"upsd", "dummy-ups"} {
-		if _, err := os.Stat(filepath.Join(nutDeb, p)); err != nil {
-			if os.Getenv("ROLLCALL_LAB") == "1" {
-				t.Fatalf("%v; apt-get install nut-server", err)
-			}
-			t.Skipf("%v; to run it: apt-get install nut-server", err)
+	s := newNUTServer(t)
+	s.startDriver()
+	s.start()
+	return s
+}
+
+// nutNeeds skips the test without the program, or fails where it must not be skipped.
+func nutNeeds(t *testing.T, path, debian string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("ROLLCALL_LAB") == "1" {
+			t.Fatalf("%v; apt-get install %s", err, debian)
 		}
+		t.Skipf("%v; to run it: apt-get install %s", err, debian)
+	}
+}
+
+// newNUTServer makes the folder of an upsd with a UPS named dummy, and starts nothing.
+func newNUTServer(t *testing.T) *nutServer {
+	t.Helper()
+	for _, p := range []string{"upsd", "dummy-ups"} {
+		nutNeeds(t, filepath.Join(nutDeb, p), "nut-server")
 	}
 	dir, err := os.MkdirTemp("", "nut") // t.TempDir is too long for a socket
 	if err != nil {
@@ -66,8 +82,6 @@ func startUPSD(t *testing.T) *nutServer {
 	s.write("ups.conf", "maxretry = 1\npollinterval = 1\n[dummy]\n driver = dummy-ups\n port = ups.dev\n mode = dummy-once\n desc = \"a \\\"UPS\\\"\"\n")
 	s.write("upsd.users", fmt.Sprintf("[%s]\n password = %s\n upsmon secondary\n", nutUser, nutQuote(nutSecret)))
 	s.set("OL CHRG", "100")
-	s.startDriver()
-	s.start()
 	return s
 }
 
@@ -145,7 +159,7 @@ func (s *nutServer) start() {
 			s.t.Fatal(err)
 		}
 	}
-	s.write("upsd.conf", "LISTEN 127.0.0.1 "+s.port+"\n")
+	s.write("upsd.conf", "LISTEN 127.0.0.1 "+s.port+"\n"+s.conf)
 	s.upsd = s.run("upsd")
 	nutUntil(s.t, s.upsd, func() error {
 		c := newNUTClient(nutOptions{Address: s.address(), UPS: "dummy"}, new(net.Dialer).DialContext)
