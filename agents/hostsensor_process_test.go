@@ -1,10 +1,13 @@
 package agents
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,6 +87,48 @@ func TestHostsensorProcess(t *testing.T) {
 	b.write("run/web.pid", " 4711 \nsecond line\n")
 	b.runs(4711, "web", "S", 15, 15, 7, 13000, 3)
 	want("back", "ON", memory, "0 stale", "7", "3")
+}
+
+// A pid file belongs to the daemon that writes it, and may be anything. Nothing of that holds the agent up, or makes it read a number
+// that is not there.
+func TestHostsensorHostilePIDFile(t *testing.T) {
+	t.Parallel()
+	b := newHostsensorBoard(t, "pi4")
+	b.runs(4711, "web", "S", 300, 100, 7, 5000, 3)
+	file := filepath.Join(b.root, "run/web.pid")
+	b.write("run/web.pid", "4711\n")
+	h := b.open(hostsensorWeb)
+	for name, c := range map[string]struct {
+		make func() error
+		want string
+	}{
+		"a pipe that nobody writes": {func() error { return syscall.Mkfifo(file, 0o600) }, "is not a regular file"},
+		"a folder":                  {func() error { return os.Mkdir(file, 0o700) }, "is not a regular file"},
+		"a device":                  {func() error { return os.Symlink("/dev/zero", file) }, "is not a regular file"},
+		"a link to itself":          {func() error { return os.Symlink("web.pid", file) }, "too many levels"},
+		"a megabyte":                {func() error { return os.WriteFile(file, bytes.Repeat([]byte("4"), 1<<20), 0o600) }, "is not the number of a process"},
+		"a number beyond the read":  {func() error { return os.WriteFile(file, []byte(strings.Repeat(" ", 252)+"471199"), 0o600) }, "is not the number of a process"},
+		"zero bytes":                {func() error { return os.WriteFile(file, make([]byte, 64), 0o600) }, "is not the number of a process"},
+		"nothing":                   {func() error { return os.WriteFile(file, nil, 0o600) }, "is not the number of a process"},
+		"negative":                  {func() error { return os.WriteFile(file, []byte("-4711"), 0o600) }, "is not the number of a process"},
+		"two numbers":               {func() error { return os.WriteFile(file, []byte("4711 4711"), 0o600) }, "is not the number of a process"},
+	} {
+		if err := errors.Join(os.RemoveAll(file), c.make()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, tail := range []string{"running", "memory"} {
+			said := make(chan string, 1)
+			go func() { said <- hostsensorValue(t, h, "processes/web/"+tail) }()
+			select {
+			case got := <-said:
+				if !strings.HasPrefix(got, "error") || !strings.Contains(got, c.want) {
+					t.Errorf("%s: %s = %s, want an error with %q", name, tail, got, c.want)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s: %s is still being read", name, tail)
+			}
+		}
+	}
 }
 
 // This very process, by the real /proc.

@@ -22,6 +22,7 @@ import (
 const (
 	nutMaxLine  = 4096
 	nutMaxLines = 4096
+	nutMaxList  = 512 << 10
 	nutMaxWord  = 256
 	nutMaxFile  = 64 << 10
 )

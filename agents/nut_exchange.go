@@ -73,12 +73,18 @@ func (c *nutClient) query(list []string, take func(rest []string) error) error {
 	if !slices.Equal(words, append([]string{"BEGIN", "LIST"}, list...)) {
 		return fmt.Errorf("upsd answers %.60q to a question for a list", strings.Join(words, " "))
 	}
+	size := 0
 	for range nutMaxLines {
 		words, err := c.receive()
+		for _, w := range words {
+			size += len(w)
+		}
 		if _, refused := errors.AsType[*nutError](err); refused {
 			return fmt.Errorf("in a list %s", err) // no longer in step
 		} else if err != nil {
 			return err
+		} else if size > nutMaxList {
+			return fmt.Errorf("upsd sends a list of more than %d bytes", nutMaxList)
 		}
 		if slices.Equal(words, append([]string{"END", "LIST"}, list...)) {
 			return nil
