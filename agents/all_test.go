@@ -18,6 +18,9 @@ func TestFactories(t *testing.T) {
 			if f.Doc == "" || strings.Contains(f.Doc, "\n") || !strings.HasSuffix(f.Doc, ".") {
 				t.Errorf("doc %q is not one sentence", f.Doc)
 			}
+			if f.Wiring == "" || f.Example == "" {
+				t.Error("how it is connected, or an example, is missing")
+			}
 			if f.Defaults() == f.Defaults() {
 				t.Error("Defaults gives the same options twice")
 			}
@@ -38,6 +41,11 @@ func TestFactories(t *testing.T) {
 				service.Name = f.Name
 				if err := service.Validate(); err != nil || service.Function != f.Name || len(service.Points) == 0 {
 					t.Errorf("service %+v: %v", service, err)
+				}
+				// Nothing is made up unless its options ask for it in words, and what is says so, in a state too.
+				asked := strings.Contains(doc, "sim: true") || strings.Contains(doc, "chip: sim")
+				if _, state := service.Point(simulatedPath); service.Simulated != asked || state != asked {
+					t.Errorf("simulated: %v, in a state: %v, want %v", service.Simulated, state, asked)
 				}
 				if err := a.Close(); err != nil {
 					t.Error(err)

@@ -8,7 +8,8 @@ import (
 	"rollcall/reports"
 )
 
-// The TM1638 of Titan Micro Electronics (data sheet V1.3) as pure encoding and decoding: what is sent to it, and what it answers.
+// The TM1638 of Titan Micro Electronics as pure encoding and decoding: what is sent to it, and what it answers. What is said of its
+// data sheet (V1.3) and of the module LED&KEY, here and in display_wires.go, is from memory: neither was at hand.
 
 // Commands (data sheet, "Command description"): the two high bits say which, and all bits go out with the lowest first.
 const (

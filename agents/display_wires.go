@@ -25,7 +25,7 @@ func (displayNothing) keys() ([4]byte, error) { return [4]byte{}, nil }
 func (displayNothing) close() error           { return nil }
 
 // tm1638Pause is the least time between two changes of the wires: a half clock of 400 ns, and 1 µs around STB and before the first bit
-// of the keys (data sheet V1.3, "Timing characteristics": PW_CLK, PW_STB, t_CLK-STB, t_WAIT). There is no longest one, so that it
+// of the keys (data sheet V1.3, "Timing characteristics": PW_CLK, PW_STB, t_CLK-STB, t_WAIT; from memory). There is no longest one, so that it
 // does not matter when the program has to wait for the processor.
 const tm1638Pause = time.Microsecond
 

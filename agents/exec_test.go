@@ -230,6 +230,8 @@ func TestExecKillsGroup(t *testing.T) {
 	for name, c := range map[string]struct{ script, options, err string }{
 		"too long":       {"sleep 100 & echo $! >%s; trap '' TERM; sleep 100", "timeout: 300ms\n", "killed: it runs for more than timeout, 300ms"},
 		"too much":       {"sleep 100 & echo $! >%s; trap '' PIPE; while :; do echo 0123456789; done", "max_output: 1000\n", "killed: it has printed more than max_output, 1000 bytes"},
+		"much to say":    {"sleep 100 & echo $! >%s; trap '' PIPE; while :; do echo 0123456789 >&2; done", "timeout: 300ms\n", "killed: it runs for more than timeout, 300ms"},
+		"many of them":   {"sleep 100 & echo $! >%s; i=0; while [ $i -lt 20 ]; do sleep 100 & i=$((i+1)); done; sleep 100", "timeout: 300ms\n", "killed: it runs for more than timeout, 300ms"},
 		"ends by itself": {"sleep 100 & echo $! >%s; echo 5", "", ""},
 		"ends with more": {"sleep 100 & echo $! >%s; echo 01234567890123456789", "max_output: 10\n", "more than max_output"},
 	} {

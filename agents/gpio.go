@@ -28,8 +28,9 @@ import (
 
 func gpioFactory() Factory {
 	return Factory{
-		Name: "gpio",
-		Doc:  "Outputs, inputs, counters, PWM and servos of a GPIO chip, set up while running.",
+		Name:   "gpio",
+		Doc:    "Outputs, inputs, counters, PWM and servos of a GPIO chip, set up while running.",
+		Wiring: gpioConnecting,
 		Example: "chip: sim\noutputs:\n  pump_drive: {pin: 25, initial: off, pull: down, max_on: 30s}\n  lamp: {pin: 24, as: led}\n" +
 			"inputs:\n  door: {pin: 22, as: door}\n  water: {pin: 27, as: meter}\npwm:\n  fan: {pin: 18, initial: 20}\nservos:\n  vent: {pin: 12, initial: 90}\n",
 		Defaults: func() Options { return &gpioOptions{} },
@@ -42,6 +43,15 @@ func gpioFactory() Factory {
 		},
 	}
 }
+
+// gpioConnecting is Factory.Wiring.
+const gpioConnecting = `Outputs and inputs hang on lines of the header, by GPIO number (` + "`25`" + `, ` + "`GPIO25`" + `) or position (` + "`pin22`" + `);
+` + "`udpsrv get HOST/gpio/chip`" + ` prints which is where and who holds it. A line of a Raspberry Pi bears 3.3 V and about 16 mA: relays,
+valves and lamps go behind a transistor or a relay board, and what gives 5 V behind a divider or a level shifter.
+
+A button or contact goes from the line to ground with ` + "`pull: up`" + ` (then it is low when pressed, as ` + "`as: button`" + ` expects), or to 3.3 V with
+` + "`pull: down`" + `. PWM in hardware needs ` + "`dtoverlay=pwm`" + ` in /boot/firmware/config.txt. The user must be in the group gpio. More is in
+[gpio.md](../gpio.md).`
 
 // gpioAgent is the gpio agent. Its seams are gpio.Chip and the files below Deps.Root.
 type gpioAgent struct {

@@ -30,6 +30,7 @@ func hostsensorFactory() Factory {
 	return Factory{
 		Name:    "hostsensor",
 		Doc:     "Load, memory, disks, network, temperatures, fans, throttling and chosen processes of the host.",
+		Wiring:  hostsensorWiring,
 		Example: "poll: 10s\ndisk_poll: 1m\nmounts: {exclude: [/boot/firmware]}\n",
 		Defaults: func() Options {
 			return &hostsensorOptions{
@@ -47,6 +48,14 @@ func hostsensorFactory() Factory {
 		},
 	}
 }
+
+// hostsensorWiring is Factory.Wiring.
+const hostsensorWiring = `Nothing is connected: everything is read from /proc and /sys, and what the machine does not have is left out. Throttling is
+of a Raspberry Pi.
+
+A process in ` + "`processes`" + ` is the one whose number its ` + "`pid_file`" + ` holds, as most daemons write it below /run; the service's user must
+be allowed to read that file. With ` + "`command`" + ` another process that was given the number of a dead one is not taken for it. Open files of
+another user's process can be counted by root only. While the process does not run, ` + "`running`" + ` is OFF and the rest has no value.`
 
 // hostsensorOptions are the options of the hostsensor agent.
 type hostsensorOptions struct {

@@ -46,7 +46,14 @@ const nutWiring = `The UPS is on USB or a serial port of some host; there ` + "`
 agent counts as a client that the UPS feeds, as upsmon does; when the primary announces the shutdown (FSD), it logs out at once so
 that nobody waits for it.
 
-TLS: upsd needs a certificate (CERTFILE in upsd.conf; on Debian, whose upsd is built with NSS, CERTPATH and CERTIDENT). Give the agent
+TLS: upsd needs a certificate (CERTFILE in upsd.conf; on Debian, whose upsd is built with NSS, CERTPATH and CERTIDENT).
+On Debian this makes one, with the host's name or address in it, and ca.pem for the agent (` + "`apt install libnss3-tools`" + `):
+
+    certutil -N -d sql:/etc/nut/nss --empty-password
+    certutil -S -d sql:/etc/nut/nss -n upsd -x -s CN=upsd --extSAN ip:192.168.1.7,dns:attic -t CTu,u,u -v 120
+    certutil -L -d sql:/etc/nut/nss -n upsd -a >ca.pem
+
+with the folder made before and readable by the group nut, and ` + "`CERTPATH /etc/nut/nss`" + ` and ` + "`CERTIDENT upsd \"\"`" + ` in upsd.conf. Give the agent
 ` + "`ca_file`" + `, or ` + "`fingerprint`" + ` from ` + "`openssl x509 -in cert.pem -noout -fingerprint -sha256`" + `; then it talks to no upsd that fails the check.`
 
 // nutOptions are the options of the nut agent.

@@ -78,7 +78,7 @@ func TestNUTHostile(t *testing.T) {
 		"a value of 1 MB": {flood(begin, func(int) string { return "VAR a b \"" + strings.Repeat("x", 1<<20) + "\"\n" }), "a line of more than 4096 bytes"},
 		"many long values": {flood(begin, func(i int) string { return fmt.Sprintf("VAR a b.%d \"%s\"\n", i, strings.Repeat("x", 4000)) }),
 			"a list of more than 524288 bytes"},
-		"many lists": {flood(begin, func(int) string { return begin }), "in a list of VAR a"},
+		"many lists":         {flood(begin, func(int) string { return begin }), "in a list of VAR a"},
 		"silent in a line":   {says(begin + "VAR a ups.st"), "does not answer: context deadline exceeded"},
 		"control characters": {says(begin + "VAR a ups.model \"\x1b[2J\x00\"\n"), "it has a control character"},
 		"closed in a line": {func(conn net.Conn, lines *bufio.Scanner) {

@@ -72,7 +72,7 @@ func (c RunnerConfig) plan(conf config.Config) (plan, error) {
 	}
 	for _, name := range c.Only {
 		if !slices.Contains(names, name) {
-			return p, &config.Error{File: c.File, Text: fmt.Sprintf("no agent %q is configured; %s", name, suggestion(name, names))}
+			return p, &config.Error{File: c.File, Text: fmt.Sprintf("no agent %q is configured; %s", name, config.Suggest(name, names))}
 		}
 	}
 	for _, a := range conf.Agents {
@@ -101,38 +101,11 @@ func (c RunnerConfig) entry(a config.Agent) (entry, error) {
 		if a.Kind == a.Name {
 			key = "" // the name stands for it
 		}
-		return e, a.Errorf(key, "no kind of agent is called %q; %s", a.Kind, suggestion(a.Kind, kinds))
+		return e, a.Errorf(key, "no kind of agent is called %q; %s", a.Kind, config.Suggest(a.Kind, kinds))
 	}
 	e.factory = c.Factories[i]
 	e.options = e.factory.Defaults()
 	return e, a.Options.Decode(e.options)
-}
-
-// suggestion ends a message about an unknown word: with the word that it begins like, or with all of them.
-func suggestion(word string, known []string) string {
-	for _, k := range known {
-		if likely(strings.ToLower(word), strings.ToLower(k)) {
-			return fmt.Sprintf("did you mean %q?", k)
-		}
-	}
-	if len(known) == 0 {
-		return "there is none"
-	}
-	return "there are " + strings.Join(known, ", ")
-}
-
-// likely reports whether one word is a slip away from the other: all but two letters at most of the longer stand in both, at
-// the beginning and at the end.
-func likely(a, b string) bool {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	m := 0
-	for m < len(a)-n && m < len(b)-n && a[len(a)-1-m] == b[len(b)-1-m] {
-		m++
-	}
-	return n+m > 0 && max(len(a), len(b))-n-m <= 2
 }
 
 // maxPassword is how long a password file may be.

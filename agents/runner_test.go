@@ -344,7 +344,7 @@ func TestNewRunnerRefuses(t *testing.T) {
 		{"a wrong type", "  s:\n    agent: fake\n    gain: much\n", `test.yaml:7: agents.s.gain`, nil, ""},
 		{"an option that is not valid", "  s: {agent: fake, gain: -1}\n", `test.yaml:5: agents.s.gain: -1 is negative`, nil, ""},
 		{"also of those that are left out", "  s: {agent: fake, gain: -1}\n  x: {agent: fake}\n", `test.yaml:5: agents.s.gain`, []string{"x"}, ""},
-		{"an agent that is not there", "  s: {agent: fake}\n", `no agent "t" is configured; there are s`, []string{"t"}, ""},
+		{"an agent that is not there", "  s: {agent: fake}\n", `no agent "t" is configured; did you mean "s"?`, []string{"t"}, ""},
 		{"a slip in --only", "  pump: {agent: fake}\n", `did you mean "pump"?`, []string{"pmup"}, ""},
 		{"no password", "  s: {agent: fake}\n", `no-such-file`, nil, "tcp://127.0.0.1:1"},
 	}

@@ -136,7 +136,7 @@ func (n Node) decodeStruct(v reflect.Value) error {
 	for _, e := range entries {
 		i, ok := index[e.Key]
 		if !ok {
-			return e.Value.Errorf("", "unknown key; %s", suggest(e.Key, append(names, n.own...)))
+			return e.Value.Errorf("", "unknown key; %s", Suggest(e.Key, append(names, n.own...)))
 		}
 		if err := e.Value.decode(v.FieldByIndex(i)); err != nil {
 			return err

@@ -137,8 +137,8 @@ func oneLine(s string) string {
 	return b.String()
 }
 
-// suggest returns the end of a message about an unknown word: the known word that it probably means, or all of them.
-func suggest(word string, known []string) string {
+// Suggest returns the end of a message about an unknown word: the known word that it probably means, or all of them.
+func Suggest(word string, known []string) string {
 	best, least := "", 1+len(word)/3
 	if len(word) <= maxShownValue {
 		for _, k := range known {

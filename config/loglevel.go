@@ -28,7 +28,7 @@ func (l *LogLevel) UnmarshalText(b []byte) error {
 	case slices.Contains(words, word):
 		*l = LogLevel(word)
 	default:
-		return fmt.Errorf("%s is no level; %s", show(word), suggest(word, words))
+		return fmt.Errorf("%s is no level; %s", show(word), Suggest(word, words))
 	}
 	return nil
 }

@@ -148,11 +148,11 @@ func TestSuggest(t *testing.T) {
 		"Pin": `did you mean "pin"?`, "pn": `did you mean "pin"?`, "inital": `did you mean "initial"?`, "activelow": `did you mean "active_low"?`,
 		"x": "known are pin, pull, initial, active_low", strings.Repeat("x", 300): "known are pin, pull, initial, active_low",
 	} {
-		if got := suggest(word, known); got != want {
-			t.Errorf("suggest(%.20q) = %s, want %s", word, got, want)
+		if got := Suggest(word, known); got != want {
+			t.Errorf("Suggest(%.20q) = %s, want %s", word, got, want)
 		}
 	}
-	if got := suggest("pin", nil); got != "none is known here" {
+	if got := Suggest("pin", nil); got != "none is known here" {
 		t.Errorf("suggest without known words = %s", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,12 +47,9 @@ This page is generated (` + "`make docs`" + `).
 		"A\npattern is a path with `*` for any part of a segment, `?` and `[a-z]` for one character. Where several match a path, the path itself\n" +
 		"goes before every pattern, and a longer pattern before a shorter one, key by key.\n\n")
 	table(config.Keys("agents.NAME.points.PATTERN", &config.Filter{}))
+	b.WriteString("The other keys are those of the kind of agent; each has a page with its keys, its wiring, an example and its points:\n\n")
 	for _, f := range agents.All() {
-		fmt.Fprintf(&b, "## %s\n\n%s\n\n", f.Name, f.Doc)
-		table(config.Keys("agents."+f.Name, f.Defaults()))
-		if f.Example != "" {
-			fmt.Fprintf(&b, "```yaml\n%s\n```\n\n", strings.TrimSpace(f.Example))
-		}
+		fmt.Fprintf(&b, "- [%s](agents/%s.md): %s\n", f.Name, f.Name, f.Doc)
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
@@ -92,9 +90,6 @@ func TestGenerated(t *testing.T) {
 func TestYAML(t *testing.T) {
 	for _, doc := range documents(t) {
 		for i, b := range blocks(t, doc, "yaml") {
-			if doc == "configuration.md" {
-				continue // examples of options, which agentstest decodes
-			}
 			if _, err := config.Parse(fmt.Sprintf("%s block %d", doc, i+1), []byte(b.text)); err != nil {
 				t.Error(err)
 			}
@@ -127,7 +122,11 @@ func documents(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append([]string{"../README.md"}, files...)
+	pages, err := filepath.Glob("agents/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat([]string{"../README.md"}, files, pages)
 }
 
 // block is a fenced block, with the words of the comment before it: <!-- on: pizero2 -->, <!-- fails -->.
