@@ -122,7 +122,7 @@ func (a *gpioAgent) requestMod(chip gpio.Chip, l *gpioLine) error {
 		h.duty = l.hold.duty
 	}
 	w := l.wiring
-	o := pwm.Options{Period: w.period, Initial: h.duty}
+	o := pwm.Options{Period: w.period, Initial: h.duty, Whole: l.mod.servo != nil}
 	var err error
 	if w.hardware {
 		// What runs although our set-up has it was left by a run of ours that was killed; later it can be anybody's.

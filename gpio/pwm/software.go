@@ -19,14 +19,16 @@ type software struct {
 	line   gpio.Line
 	period time.Duration
 	high   int // the value that is active
+	whole  bool
 	failed func(error)
 	clock  clock
 	wake   chan struct{} // 1 deep: on has changed, or it is the end
 	done   chan struct{} // closed when the goroutine has ended
 	end    error         // of the last edge; to be read once done is closed
 	// The goroutine's:
-	value int       // that the line was given, or unknown
-	since time.Time // when it got another one
+	value int           // that the line was given, or unknown
+	since time.Time     // when it got another one
+	owed  time.Duration // how long it was active more than it should have been
 
 	mu     sync.Mutex
 	on     time.Duration // of a period, from the next on
@@ -34,9 +36,10 @@ type software struct {
 	closed bool
 }
 
-// Software makes pulses on a line that was requested as an output, by a goroutine. Edges come at absolute times, so that the
-// frequency does not drift; where the system is late by more than a tenth of a millisecond, what follows is put off so that no pulse
-// and no gap is cut short. The line remains the caller's: close the channel first, then the line.
+// Software makes pulses on a line that was requested as an output, by a goroutine. Periods begin at absolute times, so that the
+// frequency is exact; one that the system lets pass is skipped. A pulse that begins late is as long as it should be, its gap is
+// shorter; for one that ends late the next pulses are a little shorter, unless Options.Whole forbids it. The line remains the
+// caller's: close the channel first, then the line.
 func Software(l gpio.Line, o Options) (Channel, error) { return newSoftware(l, o, newClock) }
 
 func newSoftware(l gpio.Line, o Options, clock func() clock) (Channel, error) {
@@ -48,7 +51,7 @@ func newSoftware(l gpio.Line, o Options, clock func() clock) (Channel, error) {
 		return nil, fmt.Errorf("software pwm: period %v: must be from %v to %v", o.Period, MinSoftwarePeriod, MaxSoftwarePeriod)
 	}
 	s := &software{
-		line: l, period: o.Period, high: 1, failed: o.Failed, value: unknown, on: active(o.Initial, o.Period),
+		line: l, period: o.Period, high: 1, whole: o.Whole, failed: o.Failed, value: unknown, on: active(o.Initial, o.Period),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if o.Inverted {
@@ -141,7 +144,7 @@ func (s *software) run() {
 			s.fail(err)
 		}
 		<-s.wake
-		start = s.boundary()
+		start, s.owed = s.boundary(), 0
 	}
 }
 
@@ -155,22 +158,46 @@ func (s *software) boundary() time.Time {
 	return now
 }
 
-// cycle makes the period that begins at start, or as soon as possible, and returns when the next begins.
+// cycle makes the period that begins at start, or, if that one is over, the one that goes on now, and returns when the next begins:
+// a period later, so that the frequency is exact, but no gap is shorter than a quarter of what it should be.
 func (s *software) cycle(start time.Time, on time.Duration) (next time.Time, err error) {
+	if missed := time.Since(start) / s.period; missed > 0 {
+		start = start.Add(missed * s.period)
+		s.owe(-missed * on)
+	}
 	if err := s.drive(true); err != nil {
 		return start, err
 	}
-	fall := onGrid(start, time.Now(), on).Add(on)
-	if !s.clock.until(fall) {
-		return fall, nil
+	rise := s.since
+	if rise.Before(start) { // it was active before
+		rise = start
+	}
+	if !s.clock.until(onGrid(start, rise, on).Add(on - s.pay(on))) {
+		return start, nil
 	}
 	if err := s.drive(false); err != nil {
-		return fall, err
+		return start, err
 	}
-	off := s.period - on
-	next = onGrid(fall, time.Now(), off).Add(off)
-	s.clock.until(next)
+	s.owe(s.since.Sub(rise) - on)
+	next = start.Add(s.period)
+	if least := s.since.Add((s.period - on) / 4); least.After(next) {
+		s.clock.until(least)
+	} else {
+		s.clock.until(next)
+	}
 	return next, nil
+}
+
+// owe takes note that the line was active for too long or, below 0, not for long enough.
+func (s *software) owe(d time.Duration) { s.owed = max(-s.period, min(s.period, s.owed+d)) }
+
+// pay returns by how much the next pulse is to be shorter, or longer, for what late edges have made of those before: half of the
+// pulse at the most, or a quarter of the gap, and nothing for less than the usual lateness, which evens out by itself.
+func (s *software) pay(on time.Duration) time.Duration {
+	if s.whole || s.owed.Abs() <= tolerance {
+		return 0
+	}
+	return max(-(s.period-on)/4, min(on/2, s.owed))
 }
 
 // onGrid returns when an edge came that was due and after which the level is to stay for a time: when it was due, if it was not much
