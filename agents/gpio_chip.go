@@ -2,6 +2,7 @@ package agents
 
 import (
 	"fmt"
+	"time"
 
 	"rollcall/reports"
 )
@@ -68,4 +69,37 @@ func (s *gpioState) names(ok func(*gpioLine) bool) []string {
 		}
 	}
 	return out
+}
+
+// gpioLookEvery is how often a chip of which no edges are awaited is looked at for being gone, as one with edges is by the kernel's
+// reader.
+const gpioLookEvery = 3 * time.Second
+
+// guard chooses the line that tells whether the chip is still there, where none has edges, which do.
+func (a *gpioAgent) guard(now time.Time) {
+	var guard *gpioLine
+	for _, l := range a.present.lines {
+		switch l.lookAt = (time.Time{}); {
+		case !l.hold.held() || l.hold.line == nil:
+		case l.wiring.edges:
+			return
+		case guard == nil:
+			guard = l
+		}
+	}
+	if guard != nil {
+		guard.lookAt = now.Add(gpioLookEvery)
+	}
+}
+
+// look looks whether the chip is still there, if that is due.
+func (a *gpioAgent) look(now time.Time) {
+	for _, l := range a.present.lines {
+		if l.lookAt.IsZero() || l.lookAt.After(now) || !l.hold.held() {
+			continue
+		}
+		l.lookAt = now.Add(gpioLookEvery)
+		_, err := l.hold.line.Value()
+		_ = a.failed(err) // whatever else is wrong comes out where the line is used
+	}
 }

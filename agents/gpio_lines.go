@@ -54,6 +54,7 @@ type gpioLine struct {
 	label          string
 	wiring         gpioWiring
 	hold           *gpioHold // nil when it is not held
+	lookAt         time.Time // when it is to be looked at whether the chip is still there; zero: another line tells
 
 	out   *gpioOutput // resolved; of an output
 	sense *gpioSensed // of an input
@@ -206,11 +207,11 @@ func (l *gpioLine) next() time.Time {
 	case !l.hold.held():
 		return time.Time{}
 	case l.sense != nil:
-		return l.nextSense()
+		return earlier(l.nextSense(), l.lookAt)
 	case l.fade != nil:
-		return l.fade.next
+		return earlier(l.fade.next, l.lookAt)
 	}
-	return time.Time{}
+	return l.lookAt
 }
 
 // release gives a line back.

@@ -76,6 +76,7 @@ func (a *gpioAgent) drive() {
 	}
 	a.dropped()
 	a.failsafes()
+	a.look(time.Now())
 }
 
 // dropped takes note of ONs that are not to be any more although no line had to be told: one that waited, or that a timer was to

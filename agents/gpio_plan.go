@@ -119,6 +119,7 @@ func (a *gpioAgent) goOn(lines []*gpioLine) {
 
 // redescribe describes the present state, and forgets what was to be told of points that are not in it.
 func (a *gpioAgent) redescribe() {
+	a.guard(time.Now())
 	points := a.present.points()
 	known := map[string]bool{}
 	for _, p := range points {

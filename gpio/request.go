@@ -14,8 +14,10 @@ import (
 // DefaultConsumer is the name under which a line is held when LineOptions has none.
 const DefaultConsumer = "rollcall"
 
-// EventBuffer is how many edges of a line wait for an Events function that is late. Then the oldest are lost, and Seq has a gap.
-const EventBuffer = 256
+// EventBuffer is how many edges of a line wait for an Events function that is late. Then the oldest are lost, and Seq has a gap. It is
+// the most that the kernel gives: GPIO_V2_LINES_MAX * 16 (drivers/gpio/gpiolib-cdev.c, linereq_create). It takes them, 48 bytes each,
+// for lines with events only.
+const EventBuffer = 1024
 
 // maxConsumer is how much of a consumer's name the kernel keeps: GPIO_MAX_NAME_SIZE of linux/gpio.h less the final NUL.
 const maxConsumer = 31
