@@ -33,7 +33,7 @@ const maxWait = 5 * time.Minute
 // flags adds the flags that every command which may sweep has.
 func (q *asking) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var((*words)(&q.to), "to", "host, or host:port, to ask instead of everybody (may be repeated)")
+	f.Var((*words)(&q.to), "to", "host, host:port, broadcast address or network (10.1.2.0/24) to ask instead of everybody (may be repeated)")
 	f.Var((*words)(&q.interfaces), "interface", "network interface to ask on; default: every usable one (may be repeated)")
 	f.DurationVar(&q.wait, "wait", time.Second, "how long to listen for answers at most")
 	f.IntVar(&q.port, "port", discover.Port, "UDP port to ask")
@@ -98,6 +98,9 @@ func splitTo(s string) (host, port string) {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return s, ""
 	}
+	if p, err := netip.ParsePrefix(s); err == nil && p.Addr().Is4() {
+		return s, ""
+	}
 	host = s
 	if strings.Contains(s, ":") {
 		var err error
@@ -121,6 +124,10 @@ func (q *asking) addresses(ctx context.Context) (out []string, err error) {
 	defer cancel()
 	for _, s := range q.to {
 		host, port := splitTo(s)
+		if strings.Contains(host, "/") {
+			out = append(out, host) // a network
+			continue
+		}
 		ip, err := netip.ParseAddr(host)
 		if err != nil {
 			ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host) // IPv4 is what every host listens on

@@ -64,6 +64,9 @@ func (s *sweep) forms(w *way) ([][]byte, error) {
 
 func (s *sweep) askOn(w *way, forms [][]byte) error {
 	var errs []error
+	if w.late && s.seq == 1 {
+		return nil
+	}
 	for _, to := range w.targets {
 		for _, b := range forms {
 			if err := w.send(b, to); err != nil {

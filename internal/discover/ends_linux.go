@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addLinks adds the links to point-to-point interfaces, which package net does not tell. Without an answer of the kernel
+// addLinks adds what package net does not tell: the links to point-to-point interfaces, and which are part of another. Without an answer of the kernel
 // there are none.
 func addLinks(list []iface) {
-	if !slices.ContainsFunc(list, iface.pointToPoint) {
+	if !slices.ContainsFunc(list, func(f iface) bool { return f.pointToPoint() || len(f.Prefixes) == 0 && len(f.Six) > 0 }) {
 		return
 	}
 	n, err := openNetlink()
@@ -21,11 +21,13 @@ func addLinks(list []iface) {
 		return
 	}
 	ends, err := n.links()
+	parts, perr := n.parts()
 	_ = n.close() // nothing was to be kept
-	if err != nil {
+	if err != nil || perr != nil {
 		return
 	}
 	for i, f := range list {
+		list[i].Part = parts[f.Index]
 		if f.pointToPoint() {
 			list[i].Links = ends[f.Index]
 		}
@@ -58,6 +60,22 @@ func (n *netlink) links() (map[int][]link, error) {
 			index := int(binary.NativeEndian.Uint32(m.Data[4:]))
 			out[index] = append(out[index], l)
 		}
+	})
+	return out, err
+}
+
+// parts returns the interfaces that are part of a bridge, a bond or the like.
+func (n *netlink) parts() (map[int]bool, error) {
+	out := map[int]bool{}
+	err := n.do(unix.RTM_GETLINK, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfInfomsg), func(m syscall.NetlinkMessage) {
+		if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
+			return
+		}
+		eachAttribute(m.Data[unix.SizeofIfInfomsg:], func(typ uint16, _ []byte) {
+			if typ == unix.IFLA_MASTER {
+				out[int(binary.NativeEndian.Uint32(m.Data[4:]))] = true
+			}
+		})
 	})
 	return out, err
 }

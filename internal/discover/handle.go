@@ -30,11 +30,14 @@ type datagram struct {
 
 // handle does what a datagram asks for. Only its cheapest checks are made before it is known to be in one of the two forms.
 func (r *Responder) handle(d *datagram) (outcome, error) {
-	d.src = netip.AddrPortFrom(d.src.Addr().Unmap(), d.src.Port())
+	d.src = netip.AddrPortFrom(d.src.Addr().Unmap().WithZone(""), d.src.Port()) // the zone is d.iface
 	if bytes.HasPrefix(d.b, []byte(magic)) {
 		return r.sealed(d)
 	}
 	if trimmed := bytes.TrimLeft(d.b, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
+		if d.src.Addr().Is6() {
+			return offLink, nil // the original form is IPv4
+		}
 		return r.original(d)
 	}
 	if len(d.b) > reports.MaxRequest {
@@ -174,8 +177,8 @@ func (r *Responder) introduce(d *datagram, q *Request, f iface) bool {
 
 // handOn puts a sealed request that was answered in the queue of those to be published.
 func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
-	if q.BrokerPort == 0 && r.c.LocalReplyTo == "" {
-		return
+	if q.BrokerPort == 0 && r.c.LocalReplyTo == "" || d.src.Addr().Is6() && q.BrokerPort != 0 {
+		return // the original form is IPv4: a broker is named by the copy of the request that comes by that
 	}
 	src := d.src.Addr()
 	j := job{
@@ -184,6 +187,11 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 		from: d.src, own: r.machine.isOwn(src), wide: r.broadcast(d), sealed: true,
 	}
 	j.key = r.hash(src, 0, 0, []byte(j.request.ID))
+	if anyKey := r.hash(netip.Addr{}, 0, 0, []byte(j.request.ID)); src.Is4() {
+		r.published.add(anyKey, d.at)
+	} else if j.key = anyKey; r.published.has(anyKey, d.at) {
+		return // it came by IPv4 too
+	}
 	if q.BrokerPort != 0 {
 		at := netip.AddrPortFrom(src, q.BrokerPort)
 		j.request.ReplyTo, j.request.Topic = at.String(), q.Topic

@@ -19,14 +19,15 @@ type iface struct {
 	Prefixes []netip.Prefix // the IPv4 addresses, each with the length of its network's prefix
 	Six      []netip.Prefix // the IPv6 addresses, likewise
 	Links    []link         // of a point-to-point interface: who is at its two ends
+	Part     bool           // it has no IPv4 address of its own and is part of a bridge or the like
 }
 
 // link is a point-to-point link: its two ends, IPv4.
 type link struct{ local, peer netip.Addr }
 
-// virtual are the beginnings of the names of interfaces that lead to containers and tunnels; a sweep leaves them out unless
-// they are named.
-var virtual = []string{"docker", "veth", "tun"}
+// virtual are the beginnings of the names of interfaces that lead to containers, virtual machines and tunnels; a sweep leaves
+// them out unless they are named.
+var virtual = []string{"docker", "veth", "tun", "virbr", "podman", "cni"}
 
 // interfaces returns the interfaces of this machine.
 func interfaces() ([]iface, error) {
@@ -152,14 +153,42 @@ func (f iface) unusable(named bool) string {
 		return "it is down"
 	case f.Flags&net.FlagLoopback != 0:
 		return "it is the loopback"
-	case f.Flags&net.FlagBroadcast == 0:
-		return "it has no broadcast"
 	case !named && slices.ContainsFunc(virtual, func(v string) bool { return strings.HasPrefix(f.Name, v) }):
 		return "it is virtual"
-	case !slices.ContainsFunc(f.Prefixes, func(p netip.Prefix) bool { _, ok := broadcastOf(p); return ok }):
-		return "it has no IPv4 address with a broadcast address"
+	case f.Part && len(f.Prefixes) == 0:
+		return "it is part of another"
+	case len(f.Prefixes) == 0 && len(f.Six) == 0:
+		return "it has no address"
+	case f.Flags&(net.FlagBroadcast|net.FlagMulticast) == 0 && len(f.peers()) == 0:
+		return "it has neither broadcast nor multicast, and it is not known who is at its other end: name hosts to ask"
 	}
 	return ""
+}
+
+// peers returns who is at the other end of a point-to-point interface, each with our own address: as the kernel says, or the
+// other address of a network of two.
+func (f iface) peers() []link {
+	if f.Flags&net.FlagPointToPoint == 0 {
+		return nil
+	}
+	out := slices.Clone(f.Links)
+	for _, p := range f.Prefixes {
+		if p.Bits() != 30 && p.Bits() != 31 {
+			continue
+		}
+		first := p.Masked().Addr()
+		if p.Bits() == 30 { // the first and the last are the network and its broadcast address
+			first = first.Next()
+		}
+		peer := first
+		if peer == p.Addr() {
+			peer = first.Next()
+		}
+		if l := (link{p.Addr(), peer}); !slices.Contains(out, l) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // machine is what this machine's addresses are.

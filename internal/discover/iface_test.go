@@ -61,14 +61,16 @@ func TestUnusable(t *testing.T) {
 		{iface{Name: "wlan0", Flags: good, Prefixes: net24}, true, ""},
 		{iface{Name: "eth0", Flags: net.FlagBroadcast, Prefixes: net24}, true, "it is down"},
 		{iface{Name: "lo", Flags: net.FlagUp | net.FlagLoopback, Prefixes: net24}, true, "it is the loopback"},
-		{iface{Name: "wg0", Flags: net.FlagUp | net.FlagPointToPoint, Prefixes: net24}, true, "it has no broadcast"},
+		{iface{Name: "wg0", Flags: net.FlagUp | net.FlagPointToPoint, Prefixes: net24}, true, "it has neither broadcast nor multicast, and it is not known who is at its other end: name hosts to ask"},
+		{iface{Name: "wg0", Flags: net.FlagUp | net.FlagPointToPoint, Prefixes: net24, Links: []link{{}}}, true, ""},
+		{iface{Name: "ppp0", Flags: net.FlagUp | net.FlagPointToPoint, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/31")}}, false, ""},
 		{iface{Name: "docker0", Flags: good, Prefixes: net24}, false, "it is virtual"},
 		{iface{Name: "veth12ab", Flags: good, Prefixes: net24}, false, "it is virtual"},
 		{iface{Name: "tun0", Flags: good, Prefixes: net24}, false, "it is virtual"},
 		{iface{Name: "docker0", Flags: good, Prefixes: net24}, true, ""},
-		{iface{Name: "eth0", Flags: good}, false, "it has no IPv4 address with a broadcast address"},
-		{iface{Name: "eth0", Flags: good, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}, true,
-			"it has no IPv4 address with a broadcast address"},
+		{iface{Name: "eth0", Flags: good}, false, "it has no address"},
+		{iface{Name: "eth0", Flags: good, Six: []netip.Prefix{netip.MustParsePrefix("fe80::1/64")}}, false, ""},
+		{iface{Name: "eth0", Flags: good, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}, true, ""},
 	}
 	for _, tt := range tests {
 		if got := tt.f.unusable(tt.named); got != tt.want {

@@ -148,11 +148,20 @@ func benchLAN(t *testing.T, beds []*bed) {
 	t.Logf("last of %d hosts after %v (median of 5 sweeps)", len(beds)+1, after[2])
 }
 
-// lanHost runs host i in a network namespace of its own, at 10.77.0.10+i. Only its sockets live there: the thread that made
-// them is given up.
+// lanHost runs host i in a network namespace of its own, at 10.77.0.10+i on the bridge lan0.
 func lanHost(t *testing.T, home *os.File, i byte, port int) *bed {
 	t.Helper()
+	b, _ := nsHost(t, home, "lan0", i, port, nil, fmt.Sprintf("addr add 10.77.0.%d/24 brd + dev eth0", 10+i))
+	b.start()
+	return b
+}
+
+// nsHost makes host i in a network namespace of its own, on a port of the bridge, set up by further words of the ip command.
+// Only its sockets live there: the thread that made them is given up. close takes the host off the net.
+func nsHost(t *testing.T, home *os.File, bridge string, i byte, port int, change func(*ResponderConfig), setup ...string) (*bed, []iface) {
+	t.Helper()
 	made := make(chan *bed)
+	var list []iface
 	go func() {
 		defer close(made)
 		runtime.LockOSThread() // and never unlocked: the thread, and with it the way into the namespace, ends with the goroutine
@@ -160,21 +169,20 @@ func lanHost(t *testing.T, home *os.File, i byte, port int) *bed {
 			t.Logf("unshare: %v", err)
 			return
 		}
-		for _, args := range []string{
-			"link set lo up", fmt.Sprintf("link add eth0 type veth peer name port%d netns /proc/%d/fd/%d", i, os.Getpid(), home.Fd()),
-			fmt.Sprintf("addr add 10.77.0.%d/24 brd + dev eth0", 10+i), "link set eth0 up",
-		} {
+		begin := []string{"link set lo up", fmt.Sprintf("link add eth0 type veth peer name port%d netns /proc/%d/fd/%d", i, os.Getpid(), home.Fd()),
+			"link set eth0 addrgenmode none", "link set eth0 up"}
+		for _, args := range append(begin, setup...) {
 			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 				t.Logf("ip %s: %v: %s", args, err, out)
 				return
 			}
 		}
-		list, err := interfaces()
-		if err != nil {
+		var err error
+		if list, err = interfaces(); err != nil {
 			t.Log(err)
 			return
 		}
-		b := newBed(t, fmt.Sprintf("0.0.0.0:%d", port), nil)
+		b := newBed(t, fmt.Sprintf("0.0.0.0:%d", port), change)
 		b.r.ifaces = func() ([]iface, error) { return list, nil }
 		made <- b
 	}()
@@ -182,10 +190,10 @@ func lanHost(t *testing.T, home *os.File, i byte, port int) *bed {
 	if b == nil {
 		t.Skip("no network namespace for a host")
 	}
-	ip(t, fmt.Sprintf("link set port%d master lan0 up", i))
+	ip(t, fmt.Sprintf("link set port%d addrgenmode none", i))
+	ip(t, fmt.Sprintf("link set port%d master %s up", i, bridge))
 	b.r.Update(testHost(i, fmt.Sprintf("pi%d", i)))
-	b.start()
-	return b
+	return b, list
 }
 
 func TestSendNeverWaits(t *testing.T) {

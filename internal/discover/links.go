@@ -7,18 +7,15 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // arrival learns on which interface the datagram came in; o is answered if that is one to be answered on.
 func (r *Responder) arrival(d *datagram, set *settings) (f iface, o outcome) {
 	if d.iface == 0 {
-		var cm ipv4.ControlMessage
-		if err := cm.Parse(d.oob); err != nil {
+		if !r.control(d) {
 			return f, offLink
 		}
-		d.iface = cm.IfIndex
-		d.dst, _ = netip.AddrFromSlice(cm.Dst)
-		d.dst = d.dst.Unmap()
 	}
 	f, ok := r.list[d.iface]
 	if !ok || !f.onLink(d.src.Addr(), r.machine.isOwn) {
@@ -31,6 +28,27 @@ func (r *Responder) arrival(d *datagram, set *settings) (f iface, o outcome) {
 		return f, otherIface
 	}
 	return f, answered
+}
+
+// control reads on which interface the datagram came in and where it was sent to.
+func (r *Responder) control(d *datagram) bool {
+	if !r.six {
+		var cm ipv4.ControlMessage
+		if cm.Parse(d.oob) != nil {
+			return false
+		}
+		d.iface = cm.IfIndex
+		d.dst, _ = netip.AddrFromSlice(cm.Dst)
+		return true
+	}
+	var cm ipv6.ControlMessage
+	if cm.Parse(d.oob) != nil {
+		return false
+	}
+	d.iface = cm.IfIndex
+	d.dst, _ = netip.AddrFromSlice(cm.Dst)
+	d.dst = d.dst.Unmap()
+	return d.src.Addr().Is4() || cm.HopLimit == maxHops // with fewer it may have come through a router
 }
 
 // broadcast reports whether a datagram was sent to more hosts than this one.
@@ -50,6 +68,7 @@ func (r *Responder) refresh(now time.Time, age time.Duration) {
 		return // the old list is the best that there is
 	}
 	r.machine = machineOf(list)
+	join(r.c.Conn, list, r.joined)
 	r.list = make(map[int]iface, len(list))
 	r.macs = r.macs[:0]
 	for _, f := range list {
@@ -65,6 +84,10 @@ func (r *Responder) refresh(now time.Time, age time.Duration) {
 func (r *Responder) local(d *datagram, f iface) netip.Addr {
 	if d.dst.IsValid() && r.machine.isOwn(d.dst) && r.machine.connectable(d.dst) {
 		return d.dst
+	}
+	if d.src.Addr().Is6() {
+		a, _ := f.facing6(d.src.Addr())
+		return a
 	}
 	if p, ok := f.facing(d.src.Addr()); ok {
 		return p.Addr()
@@ -87,14 +110,16 @@ func (r *Responder) source(d *datagram, f iface) []byte {
 	if oob, ok := r.sources[key]; ok {
 		return oob
 	}
-	cm := ipv4.ControlMessage{}
-	if key.addr.IsValid() {
-		cm.Src = key.addr.AsSlice()
+	index := f.Index
+	if f.Flags&net.FlagLoopback != 0 || (r.machine.isOwn(d.src.Addr()) && !d.src.Addr().IsLinkLocalUnicast()) {
+		index = 0
 	}
-	if f.Flags&net.FlagLoopback == 0 && !r.machine.isOwn(d.src.Addr()) {
-		cm.IfIndex = f.Index
+	var oob []byte
+	if d.src.Addr().Is4() {
+		oob = (&ipv4.ControlMessage{Src: key.addr.AsSlice(), IfIndex: index}).Marshal()
+	} else {
+		oob = (&ipv6.ControlMessage{Src: key.addr.AsSlice(), IfIndex: index, HopLimit: maxHops}).Marshal()
 	}
-	oob := cm.Marshal()
 	if len(r.sources) < maxSources {
 		r.sources[key] = oob
 	}

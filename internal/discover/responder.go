@@ -111,6 +111,8 @@ type Responder struct {
 	paid       *recent[uint64, struct{}] // sealed requests, by id, that took a token of askRate for both forms
 	brokerRate *limiter                  // the publisher's
 	frames     bool                      // tails of requests can be believed, see filterFrames
+	six        bool                      // the socket takes IPv6 too
+	joined     map[int]bool              // interfaces on which it is in the group
 	introducer *introducer
 	macs       []net.HardwareAddr // this machine's
 }
@@ -197,7 +199,8 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		askRate:    newLimiter(askEach, askAll),
 		paid:       newRecent[uint64, struct{}](onceAge, onceCap),
 		brokerRate: newLimiter(brokerEach, askAll),
-		frames:     filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
+		six:        isSix(c.Conn), joined: map[int]bool{},
+		frames: filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
 	}
 	r.authority = newAuthority(c.Key, c.Floors, c.Now())
 	r.tally.lines = make(chan logLine, outcomes)

@@ -243,7 +243,7 @@ func TestNewResponderRefuses(t *testing.T) {
 func TestListenRefuses(t *testing.T) {
 	t.Parallel()
 	taken := newBed(t, "127.0.0.1:0", nil)
-	for _, addr := range []string{"nonsense", "127.0.0.1:99999", "[::1]:0", taken.addr.String()} {
+	for _, addr := range []string{"nonsense", "127.0.0.1:99999", "[fd00::dead]:0", taken.addr.String()} {
 		if conn, err := Listen(addr); err == nil {
 			t.Errorf("Listen(%q) = %v, want an error", addr, conn.LocalAddr())
 			_ = conn.Close()

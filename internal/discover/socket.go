@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // socketBuffer is what is asked for as receive and send buffer: 4 MiB hold 3,000 requests or 13,000 replies of 500 bytes
@@ -15,22 +16,27 @@ import (
 const socketBuffer = 4 << 20
 
 // Listen opens the discovery socket: UDP on all addresses (or on addr, for tests: "127.0.0.1:0"), with the largest receive
-// buffer that it may have, IP_PKTINFO on, and SO_BROADCAST. It is IPv4; "" means Port on all addresses.
+// buffer that it may have, IP_PKTINFO on, and SO_BROADCAST; "" means Port on all addresses. On all addresses it takes IPv4 and
+// IPv6, where the machine has both.
 func Listen(addr string) (*net.UDPConn, error) {
 	if addr == "" {
 		addr = ":" + strconv.Itoa(Port)
 	}
-	a, err := net.ResolveUDPAddr("udp4", addr)
+	a, err := net.ResolveUDPAddr(network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for requests on %q: %w", addr, err)
 	}
-	conn, err := net.ListenUDP("udp4", a) // SO_BROADCAST is set by package net
+	conn, err := net.ListenUDP(network, a) // SO_BROADCAST is set by package net
 	if err != nil {
 		return nil, fmt.Errorf("listen for requests: %w", err)
 	}
 	enlarge(conn)
-	const which = ipv4.FlagInterface | ipv4.FlagDst
-	if err := ipv4.NewPacketConn(conn).SetControlMessage(which, true); err != nil {
+	if isSix(conn) {
+		err = ipv6.NewPacketConn(conn).SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst|ipv6.FlagHopLimit, true)
+	} else {
+		err = ipv4.NewPacketConn(conn).SetControlMessage(ipv4.FlagInterface|ipv4.FlagDst, true)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("learn the interfaces that requests come in on: %w", err), conn.Close())
 	}
 	return conn, nil
@@ -55,7 +61,7 @@ func enlarge(conn *net.UDPConn) {
 
 // route returns the address that a datagram to dst leaves from. Nothing is sent.
 func route(dst netip.AddrPort) (netip.Addr, error) {
-	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(dst))
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(dst))
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// network is what the discovery socket listens on: IPv4 and IPv6.
+const network = "udp"
+
 // pinned says that a datagram can be told which interface to leave by.
 const pinned = true
 
@@ -28,7 +31,10 @@ func forceBuffers(conn *net.UDPConn) {
 // up on ARP, and a reader that waits for room there answers nobody. It is for one goroutine.
 type sender struct {
 	raw    syscall.RawConn
-	to     unix.SockaddrInet4
+	six    bool
+	to4    unix.SockaddrInet4
+	to6    unix.SockaddrInet6
+	to     unix.Sockaddr
 	b, oob []byte
 	err    error
 	do     func(fd uintptr) bool
@@ -36,10 +42,10 @@ type sender struct {
 
 func newSender(conn *net.UDPConn) (*sender, error) {
 	raw, err := conn.SyscallConn()
-	s := &sender{raw: raw}
+	s := &sender{raw: raw, six: isSix(conn)}
 	s.do = func(fd uintptr) bool {
 		for {
-			_, s.err = unix.SendmsgN(int(fd), s.b, s.oob, &s.to, unix.MSG_DONTWAIT)
+			_, s.err = unix.SendmsgN(int(fd), s.b, s.oob, s.to, unix.MSG_DONTWAIT)
 			if !errors.Is(s.err, unix.EINTR) {
 				return true
 			}
@@ -49,7 +55,13 @@ func newSender(conn *net.UDPConn) (*sender, error) {
 }
 
 func (s *sender) send(b, oob []byte, to netip.AddrPort) error {
-	s.to = unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	if s.six {
+		s.to6 = unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()} // the interface is in oob
+		s.to = &s.to6
+	} else {
+		s.to4 = unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+		s.to = &s.to4
+	}
 	s.b, s.oob = b, oob
 	if err := s.raw.Write(s.do); err != nil {
 		return err

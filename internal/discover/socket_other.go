@@ -7,6 +7,9 @@ import (
 	"net/netip"
 )
 
+// network is what the discovery socket listens on: IPv4. On other systems one socket for both does not take broadcasts.
+const network = "udp4"
+
 // pinned says that a datagram can be told which interface to leave by.
 const pinned = false
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -20,9 +21,13 @@ type way struct {
 	local   netip.Addr
 	bits    int
 	targets []netip.AddrPort
+	late    bool // the first request goes out by another way to the same interface
 	// Whose replies are right: those of an address asked, and at a broadcast those of its network; all from the port asked.
 	single   map[netip.AddrPort]bool
 	networks map[uint16][]netip.Prefix
+
+	gap  time.Duration // between two datagrams, where many hosts are asked one by one
+	last time.Time     // when the last one went out
 }
 
 // open finds out whom to ask and opens a socket on each local address that is needed for it.
@@ -60,25 +65,72 @@ func (s *sweep) openBroadcast(list []iface) error {
 			}
 			continue
 		}
-		for _, p := range f.Prefixes {
-			b, ok := broadcastOf(p)
-			if !ok {
-				continue
-			}
-			w, err := s.wayFrom(list, p.Addr())
-			if err != nil {
-				s.warn(fmt.Sprintf("interface %q: %v", f.Name, err))
-				continue
-			}
-			w.add(netip.AddrPortFrom(b, uint16(s.c.Port)), p)
+		s.openInterface(list, f)
+	}
+	return nil
+}
+
+// limited is the broadcast address of whatever link a datagram leaves by.
+var limited = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// openInterface asks everybody on an interface: by the directed broadcast address of each of its networks, by the address of
+// all where a network has none, at the other end of a point-to-point link, and by IPv6 a moment later, so that a host which has
+// both is known by its IPv4 address.
+func (s *sweep) openInterface(list []iface, f iface) {
+	port := uint16(s.c.Port)
+	asked := false
+	add := func(local, to netip.Addr, network netip.Prefix) {
+		w, err := s.wayFrom(list, local)
+		if err != nil {
+			s.warn(fmt.Sprintf("interface %q: %v", f.Name, err))
+			return
+		}
+		w.add(netip.AddrPortFrom(to, port), network)
+		asked = true
+	}
+	peers := f.peers()
+	for _, l := range peers {
+		add(l.local, l.peer, netip.Prefix{})
+	}
+	for _, p := range f.Prefixes {
+		if f.Flags&net.FlagBroadcast == 0 {
+			break
+		}
+		if b, ok := broadcastOf(p); ok {
+			add(p.Addr(), b, p)
+		} else if !slices.ContainsFunc(peers, func(l link) bool { return l.local == p.Addr() }) {
+			add(p.Addr(), limited, netip.PrefixFrom(netip.IPv4Unspecified(), 0)) // there is no network that answers could be of
 		}
 	}
+	if err := s.openSix(f, asked); err != nil {
+		s.warn(fmt.Sprintf("interface %q: IPv6: %v", f.Name, err))
+	}
+}
+
+// openSix asks the group of all hosts on an interface by IPv6.
+func (s *sweep) openSix(f iface, late bool) error {
+	local, ok := f.own6()
+	if !ok || !f.joinable() {
+		return nil
+	}
+	conn, err := listenSix(f, local.Addr())
+	if late && errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return nil // the kernel is still finding out whether the address is free; hosts are asked by IPv4
+	}
+	if err != nil {
+		return err
+	}
+	w := &way{conn: conn, iface: f, local: local.Addr(), bits: local.Bits(), late: late, single: map[netip.AddrPort]bool{}, networks: map[uint16][]netip.Prefix{}}
+	for _, p := range append([]netip.Prefix{netip.MustParsePrefix("fe80::/10")}, f.Six...) {
+		w.add(netip.AddrPortFrom(group.WithZone(f.Name), uint16(s.c.Port)), p)
+	}
+	s.ways = append(s.ways, w)
 	return nil
 }
 
 // openTo asks the addresses of To.
 func (s *sweep) openTo(list []iface) error {
-	var targets []netip.AddrPort
+	var targets []target
 	for _, text := range s.c.To {
 		to, err := parseTarget(text, uint16(s.c.Port))
 		if err != nil {
@@ -87,25 +139,9 @@ func (s *sweep) openTo(list []iface) error {
 		targets = append(targets, to)
 	}
 	for _, to := range targets {
-		local, err := route(to)
-		if err != nil {
+		if err := s.openTarget(list, to); err != nil {
 			s.warn(fmt.Sprintf("ask %v: %v", to, err))
-			continue
 		}
-		w, err := s.wayFrom(list, local)
-		if err != nil {
-			s.warn(fmt.Sprintf("ask %v from %v: %v", to, local, err))
-			continue
-		}
-		if len(s.c.Interfaces) > 0 && !slices.Contains(s.c.Interfaces, w.iface.Name) {
-			s.warn(fmt.Sprintf("ask %v: it lies behind interface %q, which is not among those named", to, w.iface.Name))
-			continue
-		}
-		network := s.machine.broadcasts[to.Addr()]
-		if limited := netip.AddrFrom4([4]byte{255, 255, 255, 255}); to.Addr() == limited {
-			network = netip.PrefixFrom(local, w.bits)
-		}
-		w.add(to, network)
 	}
 	s.ways = slices.DeleteFunc(s.ways, func(w *way) bool {
 		if len(w.targets) > 0 {
@@ -117,49 +153,76 @@ func (s *sweep) openTo(list []iface) error {
 	return nil
 }
 
-// parseTarget reads an IPv4 address with or without a port.
-func parseTarget(s string, port uint16) (netip.AddrPort, error) {
-	to, err := netip.ParseAddrPort(s)
+// openTarget asks one address, or each address of a network.
+func (s *sweep) openTarget(list []iface, to target) error {
+	local, err := route(netip.AddrPortFrom(to.first(), to.port))
 	if err != nil {
-		a, aerr := netip.ParseAddr(s)
-		if aerr != nil {
-			return to, fmt.Errorf("%q is neither an address nor an address and port", s)
+		return err
+	}
+	w, err := s.wayFrom(list, local)
+	if err != nil {
+		return fmt.Errorf("from %v: %w", local, err)
+	}
+	if len(s.c.Interfaces) > 0 && !slices.Contains(s.c.Interfaces, w.iface.Name) {
+		return fmt.Errorf("it lies behind interface %q, which is not among those named", w.iface.Name)
+	}
+	if !to.network.IsValid() {
+		network := s.machine.broadcasts[to.addr]
+		if to.addr == limited {
+			network = netip.PrefixFrom(local, w.bits)
 		}
-		to = netip.AddrPortFrom(a, port)
+		w.add(netip.AddrPortFrom(to.addr, to.port), network)
+		return nil
 	}
-	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	switch {
-	case !to.Addr().Is4():
-		return to, fmt.Errorf("%q: only IPv4 addresses can be asked", s)
-	case to.Addr().IsUnspecified() || to.Addr().IsMulticast():
-		return to, fmt.Errorf("%q is not the address of a host or a network", s)
-	case to.Port() == 0:
-		return to, fmt.Errorf("%q: port 0 can't be asked", s)
+	w.gap = paceGap
+	for a := to.first(); to.network.Contains(a); a = a.Next() {
+		_, broadcast := s.machine.broadcasts[a]
+		if last := !to.network.Contains(a.Next()); broadcast || (last && to.network.Bits() < 31) {
+			continue
+		}
+		w.add(netip.AddrPortFrom(a, to.port), netip.Prefix{})
 	}
-	return to, nil
+	s.c.Wait += time.Duration(len(w.targets)) * 2 * w.gap // both requests take as long as that
+	return nil
 }
 
 // wayFrom returns the way from the local address, opening it if need be.
 func (s *sweep) wayFrom(list []iface, local netip.Addr) (*way, error) {
 	for _, w := range s.ways {
-		if w.local == local {
+		if w.local == local.WithZone("") && (local.Zone() == "" || local.Zone() == w.iface.Name) {
 			return w, nil
 		}
 	}
-	conn, err := listenFor(local)
+	conn, err := s.listenFrom(list, local)
 	if err != nil {
 		return nil, err
 	}
-	w := &way{conn: conn, local: local, bits: 32, single: map[netip.AddrPort]bool{}, networks: map[uint16][]netip.Prefix{}}
+	w := &way{conn: conn, bits: local.BitLen(), single: map[netip.AddrPort]bool{}, networks: map[uint16][]netip.Prefix{}}
 	for _, f := range list {
-		for _, p := range f.Prefixes {
-			if p.Addr() == local || (local.IsLoopback() && p.Contains(local)) {
+		for _, p := range append(f.Prefixes[:len(f.Prefixes):len(f.Prefixes)], f.Six...) {
+			if (p.Addr() == local.WithZone("") && (local.Zone() == "" || local.Zone() == f.Name)) || (local.IsLoopback() && p.Contains(local)) {
 				w.iface, w.bits = f, p.Bits()
 			}
 		}
 	}
+	w.local = local.WithZone("")
 	s.ways = append(s.ways, w)
 	return w, nil
+}
+
+// listenFrom opens a socket on a local address.
+func (s *sweep) listenFrom(list []iface, local netip.Addr) (*net.UDPConn, error) {
+	if local.Is4() {
+		return listenFor(local)
+	}
+	for _, f := range list {
+		for _, p := range f.Six {
+			if p.Addr() == local.WithZone("") && (local.Zone() == "" || local.Zone() == f.Name) {
+				return listenSix(f, p.Addr())
+			}
+		}
+	}
+	return nil, fmt.Errorf("no interface has the address %v", local)
 }
 
 // add adds an address to ask; network is valid if it is the broadcast address of that network.
@@ -177,17 +240,29 @@ func (w *way) add(to netip.AddrPort, network netip.Prefix) {
 
 // asked reports whether a reply from there can be one to what was asked on this way.
 func (w *way) asked(from netip.AddrPort) bool {
+	bare := from.Addr().WithZone("")
 	return w.single[from] ||
-		slices.ContainsFunc(w.networks[from.Port()], func(p netip.Prefix) bool { return p.Contains(from.Addr()) })
+		slices.ContainsFunc(w.networks[from.Port()], func(p netip.Prefix) bool { return p.Contains(bare) })
 }
 
-// send sends one datagram; a broadcast leaves by the way's own interface even where two are in the same network.
+// send sends one datagram; a broadcast leaves by the way's own interface even where two are in the same network, and one that
+// this machine's routes forbid leaves for the address of all.
 func (w *way) send(b []byte, to netip.AddrPort) error {
+	b = withTail(b)
+	if w.gap > 0 {
+		if wait := time.Until(w.last.Add(w.gap)); wait > 0 {
+			<-time.After(wait)
+		}
+		w.last = time.Now()
+	}
 	var oob []byte
-	if pinned && w.iface.Flags&net.FlagBroadcast != 0 && len(w.networks) > 0 {
+	if pinned && to.Addr().Is4() && w.iface.Flags&net.FlagBroadcast != 0 && len(w.networks) > 0 {
 		oob = (&ipv4.ControlMessage{IfIndex: w.iface.Index}).Marshal()
 	}
-	_, _, err := w.conn.WriteMsgUDPAddrPort(withTail(b), oob, to)
+	_, _, err := w.conn.WriteMsgUDPAddrPort(b, oob, to)
+	if err != nil && oob != nil && !w.single[to] && to.Addr() != limited {
+		_, _, err = w.conn.WriteMsgUDPAddrPort(b, oob, netip.AddrPortFrom(limited, to.Port()))
+	}
 	return err
 }
 
