@@ -99,7 +99,7 @@ func TestSweepFindsNobody(t *testing.T) {
 	if stdout, _ = l.want(exitFail, "sweep", "--to", freePort(t), "--wait", "150ms"); stdout != "" {
 		t.Errorf("stdout: %s", stdout)
 	}
-	for _, c := range [][2]string{{"::1", "only IPv4 addresses can be asked"}, {"no-such-name.invalid", "--to no-such-name.invalid: "}} {
+	for _, c := range [][2]string{{"fe80::1", "needs the interface behind it"}, {"no-such-name.invalid", "--to no-such-name.invalid: "}} {
 		if _, stderr := l.want(exitFail, "sweep", "--to", c[0]); !strings.Contains(stderr, c[1]) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("--to %s: %s", c[0], stderr)
 		}
