@@ -36,7 +36,7 @@ func ainFactory() Factory {
 	}
 }
 
-// ainWiring is Factory.Wiring. The overlays and their parameters are those of /boot/firmware/overlays/README.
+// ainWiring is Factory.Wiring. The overlays and their parameters are meant to be those of /boot/firmware/overlays/README, which was not at hand.
 const ainWiring = `A Raspberry Pi has no analog inputs of its own. The kernel drives the usual converters; one line in
 /boot/firmware/config.txt (before Debian 12: /boot/config.txt) and a restart make them known to it:
 
@@ -53,7 +53,9 @@ apart by their address, as ` + "`device: 1-0048`" + `.
 
 For the buffer (1,000 samples a second and more), the device must have one (the ADS1115 has; the MCP3008 has none) and the user needs
 the right to use it: a udev rule such as ` + "`SUBSYSTEM==\"iio\", RUN+=\"/bin/sh -c 'chgrp -R gpio /sys%p && chmod -R g+w /sys%p'\", GROUP=\"gpio\", MODE=\"0660\"`" + `
-in /etc/udev/rules.d/99-iio.rules. A trigger with a rate is made by ` + "`modprobe iio-trig-hrtimer && mkdir /sys/kernel/config/iio/triggers/hrtimer/rollcall`" + `.`
+in /etc/udev/rules.d/99-iio.rules. A trigger with a rate is made by ` + "`modprobe iio-trig-hrtimer && mkdir /sys/kernel/config/iio/triggers/hrtimer/rollcall`" + `.
+
+The overlays and their parameters were not checked on a board.`
 
 // ainOptions are the options of the ain agent.
 type ainOptions struct {

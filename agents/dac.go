@@ -46,7 +46,9 @@ const dacWiring = `Two ways, named by ` + "`driver`" + `:
   (` + "`pin: 18`" + `), each with a resistor of 10 kΩ in series and a capacitor of 10 µF to ground. That settles in half a second, and leaves a ripple of
   about 8 mV at a period of 1 ms; what draws more than some µA needs an amplifier behind it. The user must be in the group gpio.
 
-When the agent stops, a converter is set to the safe value. PWM is switched off, so its safe value is 0 V.`
+When the agent stops, a converter is set to the safe value. PWM is switched off, so its safe value is 0 V.
+
+The overlay, its parameters and which number the PWM chip has, which may differ from one model to the next, were not checked on a board.`
 
 // dac is the agent. Its seam is dacHardware.
 type dac struct {

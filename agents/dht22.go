@@ -50,7 +50,14 @@ answers with what it measured when it was read before: the shorter ` + "`poll`" 
 - ` + "`driver: edges`" + `: no overlay. The user must be in the group that /dev/gpiochip* belong to (gpio). Needs Linux 5.10 or later. On a busy or
   slow Raspberry Pi more reads fail than with the kernel's driver; ` + "`reads/bad`" + ` counts them.
 - ` + "`driver: go-dht`" + `: for old images with Linux 6.1 or earlier, in a build with ` + "`CGO_ENABLED=1 go build -tags godht`" + `. It busy-polls the
-  GPIO files of sysfs, which later kernels number otherwise or lack.`
+  GPIO files of sysfs, which later kernels number otherwise or lack.
+
+With ` + "`edges`" + `, a frame is refused in which a pulse is neither 0 nor 1 by its length, give or take an edge that was told late; then come the checksum, the
+range, and the second opinion on what is far from before. What is left: of 2,000,000 random frames, 1,500,000 of them with one to three
+pulses of random length (0 to 130 µs), 242 were taken for another value and 56 of these would have been published, 1 in 27,000 of the bad
+ones. Of frames in which two whole bits are turned the checksum alone lets 5.5 % pass, of three 0.9 %.
+
+The overlay and its parameter were not checked on a board.`
 
 // The drivers.
 const (

@@ -36,6 +36,15 @@ const (
 	dht22HighMost  = 95 * time.Microsecond
 )
 
+// What a high part is meant to be, and how far it may be from that. One that is farther counts only if its neighbours make up for
+// it, as those of an edge do that was told late: a pulse that is neither 0 nor 1 on the line is refused with its frame.
+const (
+	dht22HighZero = 26 * time.Microsecond
+	dht22HighOne  = 70 * time.Microsecond
+	dht22LowTrue  = 50 * time.Microsecond
+	dht22Jitter   = 10 * time.Microsecond
+)
+
 // A whole bit from falling to falling, or from rising to rising edge, is 76 µs or 120 µs. It is what remains of a bit of which one
 // edge was lost.
 const (
@@ -135,7 +144,34 @@ func dht22Bit(marks []dht22Mark, i int) (one bool, err error) {
 	if high < dht22HighLeast || high > dht22HighMost {
 		return false, fmt.Errorf("high for %v, not %v to %v", high, dht22HighLeast, dht22HighMost)
 	}
-	return high > dht22One, nil
+	one = high > dht22One
+	return one, dht22Plausible(marks, i, one)
+}
+
+// dht22Plausible refuses the high part that begins at marks[i], if it is too far from what its bit is on the wire. An edge that was
+// told late has taken from one part what it has given to the other; which of the two edges was, or both, can't be known.
+func dht22Plausible(marks []dht22Mark, i int, one bool) error {
+	want := dht22HighZero
+	if one {
+		want = dht22HighOne
+	}
+	off := marks[i+1].at - marks[i].at - want
+	late := []time.Duration{0}
+	if !marks[i-1].lost {
+		late = append(late, marks[i].at-marks[i-1].at-dht22LowTrue) // the rising edge
+	}
+	if i+2 < len(marks) && !marks[i+2].lost {
+		after := marks[i+2].at - marks[i+1].at - dht22LowTrue // the falling edge
+		for _, before := range late[:len(late):len(late)] {
+			late = append(late, before+after)
+		}
+	}
+	for _, made := range late {
+		if (off + made).Abs() <= dht22Jitter {
+			return nil
+		}
+	}
+	return fmt.Errorf("high for %v, which is neither %v nor %v", off+want, dht22HighZero, dht22HighOne)
 }
 
 // dht22Low checks the low part of a bit, if its start is known.

@@ -39,7 +39,7 @@ func ds18b20Factory() Factory {
 	}
 }
 
-// ds18b20Wiring is Factory.Wiring. The overlay is that of /boot/firmware/overlays/README; the supply and the pull-up are of the
+// ds18b20Wiring is Factory.Wiring. The overlay is meant to be that of /boot/firmware/overlays/README, which was not at hand; the supply and the pull-up are of the
 // data sheet, 19-7487, "Powering the DS18B20".
 const ds18b20Wiring = `All probes hang on the same three wires: VDD (red) on 3.3 V (pin1), GND (black) on ground (pin6), DQ (yellow) on GPIO4 (pin7), and one
 resistor of 4.7 kΩ from DQ to 3.3 V. Give long lines three wires too: parasite power is where most of the false 85 °C come from.
@@ -51,7 +51,9 @@ One reading takes 0.75 s (at 12 bits), one probe at a time: with ten probes ` + 
 
 What is refused: a wrong checksum, what is out of -55 to 125 °C, a bus that reads all zeros because DQ is shorted, and 85 °C to the
 digit, which is what a probe says that has lost its power during the conversion. That is taken only within 5 °C of the value before, if that is no
-older than three polls.`
+older than three polls.
+
+The overlay and its parameter were not checked on a board.`
 
 const (
 	ds18b20W1    = "w1"

@@ -46,8 +46,10 @@ func (s *sonarSensor) see(c gpiotest.Change) {
 		return
 	}
 	const burst = 450 * time.Microsecond // 8 periods of 40 kHz and what the sensor takes
-	time.AfterFunc(burst, func() { s.chip.Drive(24, 1) })
-	time.AfterFunc(burst+echo, func() { s.chip.Drive(24, 0) })
+	time.AfterFunc(burst, func() {
+		s.chip.Drive(24, 1)
+		time.AfterFunc(echo, func() { s.chip.Drive(24, 0) })
+	})
 }
 
 func (s *sonarSensor) say(echoes ...time.Duration) {
