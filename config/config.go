@@ -44,6 +44,7 @@ type ExtAddr struct {
 // Broker says which MQTT broker is the host's own: the embedded one, or the one at URL.
 type Broker struct {
 	Listen       string `yaml:"listen" doc:"address of the embedded broker; 0.0.0.0:1883 opens it to the network; port 0 takes a free one; empty where url is given"`
+	ListenTLS    string `yaml:"listen_tls" doc:"address of the embedded broker for operators, with TLS, once authorized_operators exists; off: none"`
 	URL          string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp:// or mqtt://host:port, ssl:// or mqtts:// for TLS"`
 	Username     string `yaml:"username" doc:"user name at the broker of url"`
 	PasswordFile string `yaml:"password_file" doc:"file with the password at the broker of url"`
@@ -90,11 +91,17 @@ func Default() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker: Broker{Listen: defaultListen},
+		Broker: Broker{Listen: defaultListen, ListenTLS: defaultListenTLS},
 	}
 }
 
-const defaultListen = "127.0.0.1:1883"
+const (
+	defaultListen    = "127.0.0.1:1883"
+	defaultListenTLS = "0.0.0.0:8883"
+)
+
+// Off is the address of a listener that is not wanted.
+const Off = "off"
 
 // Load reads and checks the configuration file. Every error is an *Error with file and line. "" means no file: the defaults.
 func Load(path string) (Config, error) {

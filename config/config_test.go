@@ -90,7 +90,7 @@ func wantDefaults() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker: Broker{Listen: "127.0.0.1:1883"},
+		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883"},
 	}
 }
 
@@ -144,7 +144,7 @@ func TestLoadFull(t *testing.T) {
 			AuthorizedOperators: "/tmp/operators",
 			ExtAddr:             ExtAddr{URL: "https://example.org/ip?format=text", Every: reports.Duration(90 * time.Minute)},
 		},
-		Broker: Broker{URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"},
+		Broker: Broker{ListenTLS: "0.0.0.0:8883", URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"},
 		Agents: []Agent{
 			{Name: "hostsensor", Kind: "hostsensor"},
 			{Name: "door", Kind: "gpio", Options: options("chip: sim\noutputs: {pump: {pin: 25, initial: off}}"), Points: map[string]Filter{
@@ -169,6 +169,8 @@ func TestParseBroker(t *testing.T) {
 		`listen: "[::]:1883"`:                {Listen: "[::]:1883"},
 		`listen: ":1883"`:                    {Listen: ":1883"},
 		"listen: localhost:0":                {Listen: "localhost:0"},
+		"listen_tls: off":                    {Listen: "127.0.0.1:1883", ListenTLS: Off},
+		"listen_tls: 10.0.0.1:9999":          {Listen: "127.0.0.1:1883", ListenTLS: "10.0.0.1:9999"},
 		"url: tcp://127.0.0.1:1883":          {URL: "tcp://127.0.0.1:1883"},
 		"url: mqtt://pi":                     {URL: "mqtt://pi:1883"},
 		"url: mqtt://pi/":                    {URL: "mqtt://pi:1883"},
@@ -177,6 +179,9 @@ func TestParseBroker(t *testing.T) {
 		"url: tcp://10.0.0.1\n  username: x": {URL: "tcp://10.0.0.1:1883", Username: "x"},
 	} {
 		got, err := parse("f.yaml", []byte("broker:\n  "+doc+"\n"), testHostname)
+		if want.ListenTLS == "" {
+			want.ListenTLS = "0.0.0.0:8883"
+		}
 		if err != nil || got.Broker != want {
 			t.Errorf("parse(%q) = %+v, %v, want %+v", doc, got.Broker, err, want)
 		}

@@ -159,6 +159,11 @@ func (b *Broker) check() error {
 			return At("broker.listen", "%w", err)
 		}
 	}
+	if b.ListenTLS != Off {
+		if err := checkListen(b.ListenTLS); err != nil {
+			return At("broker.listen_tls", "%w", err)
+		}
+	}
 	if b.URL == "" {
 		for _, key := range []struct{ path, value string }{
 			{"broker.username", b.Username}, {"broker.password_file", b.PasswordFile}} {

@@ -29,6 +29,7 @@ const (
 	CodeDevice      = "device"        // the device refused or failed
 	CodeBadSetup    = "bad_setup"     // a setup document was refused; nothing of it was applied
 	CodeOffline     = "offline"       // the service has no working device at present
+	CodeNotAllowed  = "not_allowed"   // the operator has not the right
 )
 
 // Error is a refusal with a code that a program can test and a text that a person can act on.

@@ -99,11 +99,17 @@ func (m *monitor) ask(ctx context.Context) error {
 	}
 }
 
-// allow is the embedded broker's access rule in the open mode. This machine's own programs may do anything but write below
+// allow is the embedded broker's access rule. Operators may do what their rights say; on a host that names its operators nobody
+// else on the network may do anything, unless legacy says otherwise. This machine's own programs may do anything but write below
 // $. The network, where the broker is open to it, may read everything, command this host's services, and answer this host's
 // own requests; it may not write states, descriptions, statuses, the map of hosts or ReportTopic.
 func (m *monitor) allow(who broker.Peer, topic string, write bool) bool {
+	if who.Identity != "" {
+		return m.allowOperator(m.rights(who.Identity), topic, write)
+	}
 	switch {
+	case m.strict.Load() && !who.Loopback():
+		return false
 	case !write:
 		return true
 	case strings.HasPrefix(topic, "$"):
@@ -123,20 +129,31 @@ func (m *monitor) isOurs(topic string) bool {
 
 // isCommand reports whether the topic is a command topic of one of this host's services.
 func (m *monitor) isCommand(topic string) bool {
+	_, ok := m.commandOf(topic)
+	return ok
+}
+
+// commandOf returns the verb of a command topic.
+func (m *monitor) commandOf(topic string) (verb string, ok bool) {
+	_, verb, _, ok = m.parseCommand(topic)
+	return verb, ok
+}
+
+// parseCommand takes a command topic of one of this host's services apart.
+func (m *monitor) parseCommand(topic string) (service, verb, path string, ok bool) {
 	segs := strings.Split(strings.TrimPrefix(topic, "/"), "/")
-	var name string
 	switch {
 	case len(segs) < 2:
-		return false
+		return "", "", "", false
 	case segs[0] != m.cfg.Host, len(segs) == 2: // the original's short form: /set/service/path
-		name = segs[1]
+		service = segs[1]
 	case slices.Contains(reports.Verbs, segs[1]): // the original's order: /host/set/service/path
-		name = segs[2]
+		service = segs[2]
 	default:
-		name = segs[1]
+		service = segs[1]
 	}
-	_, _, ok := reports.Topics{Host: m.cfg.Host, Service: name}.Parse(topic)
-	return ok && reports.ValidName(name) == nil
+	verb, path, ok = reports.Topics{Host: m.cfg.Host, Service: service}.Parse(topic)
+	return service, verb, path, ok && reports.ValidName(service) == nil
 }
 
 // restore makes every status on disk offline: nobody is connected to a broker that is only just starting, and whoever comes

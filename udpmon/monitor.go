@@ -19,6 +19,7 @@ import (
 	"rollcall/internal/bus"
 	"rollcall/internal/discover"
 	"rollcall/internal/run"
+	"rollcall/internal/trust"
 	"rollcall/reports"
 )
 
@@ -34,6 +35,7 @@ type monitor struct {
 
 	id      discover.ID
 	passes  *discover.Passes
+	key     trust.Key
 	facts   facts
 	started time.Time
 
@@ -56,9 +58,14 @@ type monitor struct {
 	answers     chan discoveredRequest       // getapps to be answered
 
 	mu       sync.Mutex
-	settings config.Config // in force
-	open     bool          // the host answers anyone
-	legacy   bool          // the host answers the original form
+	settings config.Config  // in force
+	open     bool           // the host answers anyone
+	legacy   bool           // the host answers the original form
+	safe     netip.AddrPort // where operators reach the broker over TLS; not valid: nowhere
+
+	operators atomic.Pointer[trust.Operators] // nil: the host is open
+	strict    atomic.Bool                     // the broker is for operators and this machine only
+	mistake   string                          // in authorized_operators, as it was logged last
 }
 
 // patience says how long the monitor waits for brokers that may not be there.
@@ -110,6 +117,9 @@ func (m *monitor) loadState() (err error) {
 	if m.passes, err = discover.LoadPasses(dir); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
+	if err = m.loadKey(); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
 	if m.hosts, err = loadHeard(filepath.Join(dir, "heard.json"), m.now()); err != nil {
 		m.log.Warn("map of hosts begins empty", "err", err)
 	}
@@ -129,6 +139,7 @@ func (m *monitor) openBroker() (err error) {
 		Trusted: broker.Peer.Loopback,
 		Command: m.isCommand,
 		Restore: m.restore,
+		Refuse:  m.refuse,
 		Log:     m.log,
 	})
 	if err != nil {
@@ -177,10 +188,18 @@ func (m *monitor) newResponder() error {
 	if err != nil {
 		return fmt.Errorf("discovery.%w", err)
 	}
-	m.look()
+	all, open, err := loadOperators(m.cfg)
+	if err != nil {
+		return err
+	}
+	m.look(all, open)
+	if err := m.secure(); err != nil {
+		return err
+	}
 	m.sayOpenness()
 	m.responder, err = discover.NewResponder(discover.ResponderConfig{
-		Conn: m.conn, Interfaces: m.cfg.Discovery.Interfaces, Legacy: m.legacy, Open: m.open, Guard: guard, Passes: m.passes,
+		Conn: m.conn, Interfaces: m.cfg.Discovery.Interfaces, Legacy: m.legacy, Open: m.open, Operators: m.mayAsk, Key: m.key,
+		Floors: filepath.Join(m.cfg.StateDir, "floors.json"), Guard: guard, Passes: m.passes,
 		KnownHost: m.hosts.has, Publish: m.publish, ExtAddr: m.ext.get, Brokers: m.brokers,
 		Swept:        func(id reports.ID) { m.hosts.sweep(id, m.now()) },
 		LocalReplyTo: m.at.replyTo, LocalTopic: "/" + m.cfg.Host + "/report", Log: m.log,

@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"rollcall/config"
 	"rollcall/internal/discover"
+	"rollcall/internal/trust"
 )
 
 // config returns the configuration in force.
@@ -36,29 +35,35 @@ func (m *monitor) reload(cfg config.Config) bool {
 	if err != nil {
 		return false // config has checked the list; newMonitor will say what is wrong
 	}
+	all, open, err := loadOperators(cfg)
+	if err != nil {
+		return false // check says what is wrong
+	}
 	m.mu.Lock()
-	m.settings = cfg
-	m.look()
+	m.settings, m.mistake = cfg, ""
+	m.look(all, open)
+	if err := m.secure(); err != nil {
+		m.log.Error("broker is not open to operators", "err", err)
+	}
 	m.sayOpenness()
-	m.responder.Reload(cfg.Discovery.Interfaces, m.legacy, m.open, nil, guard)
+	m.responder.Reload(cfg.Discovery.Interfaces, m.legacy, m.open, m.mayAsk, guard)
 	m.mu.Unlock()
 	m.describe()
 	return true
 }
 
-// look finds out whether the host answers anyone, and whether it answers the original form, and says whether that has changed.
-// A host that names its operators does neither (PROTOCOL.md §2), until legacy says otherwise. m.mu is held, or nobody else
+// look puts the operators in force, and says whether that changes who is answered. A host that names its operators answers
+// neither unsigned requests nor the original form (PROTOCOL.md §2), until legacy says otherwise. m.mu is held, or nobody else
 // there yet.
-func (m *monitor) look() (changed bool) {
-	d := m.settings.Discovery
-	_, err := os.Stat(d.AuthorizedOperators)
-	open := errors.Is(err, fs.ErrNotExist) // a file that can't be looked at is no invitation
+func (m *monitor) look(all *trust.Operators, open bool) (changed bool) {
 	legacy := open
-	if d.Legacy != nil {
-		legacy = *d.Legacy
+	if l := m.settings.Discovery.Legacy; l != nil {
+		legacy = *l
 	}
-	changed = open != m.open || legacy != m.legacy
+	changed = open != m.open || legacy != m.legacy || !slices.Equal(obeyed(all), obeyed(m.operators.Load()))
 	m.open, m.legacy = open, legacy
+	m.operators.Store(all)
+	m.strict.Store(!open && !legacy)
 	return changed
 }
 
@@ -71,7 +76,8 @@ func (m *monitor) sayOpenness() {
 	case m.legacy:
 		m.log.Warn("requests in the original form are answered although authorized_operators exists", "file", file)
 	default:
-		m.log.Warn("authorized_operators exists: unsigned requests are not answered", "file", file)
+		m.log.Info("host obeys the operators of its file; unsigned requests are not answered", "file", file,
+			"operators", obeyed(m.operators.Load()), "fingerprint", m.key.Public().Fingerprint(), "broker_tls", m.safe.String())
 	}
 }
 
@@ -79,9 +85,25 @@ func (m *monitor) sayOpenness() {
 func (m *monitor) lookAgain() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.look() {
+	all, open, err := loadOperators(m.settings)
+	if err != nil {
+		if err.Error() != m.mistake {
+			m.mistake = err.Error()
+			m.log.Error("file of operators refused, the old one stays in force", "err", err)
+		}
+		if !m.open {
+			return
+		}
+		all, open = &trust.Operators{}, false // there is a file, so that the host is open no longer
+	} else {
+		m.mistake = ""
+	}
+	if m.look(all, open) {
+		if err := m.secure(); err != nil {
+			m.log.Error("broker is not open to operators", "err", err)
+		}
 		m.sayOpenness()
-		m.responder.Reload(m.settings.Discovery.Interfaces, m.legacy, m.open, nil, nil)
+		m.responder.Reload(m.settings.Discovery.Interfaces, m.legacy, m.open, m.mayAsk, nil)
 	}
 }
 
@@ -137,7 +159,7 @@ func (m *monitor) describe() {
 	m.responder.Update(discover.Host{
 		ID: m.id, Hostname: m.cfg.Host, Addrs: addrs, ExtAddr: m.ext.get(),
 		Model: m.facts.model, OS: m.facts.os, Arch: runtime.GOARCH, Version: version, BootID: m.facts.bootID, Started: m.started,
-		Brokers: m.at.told(addrs), LoopbackOnly: m.at.loopback, Open: m.open, Services: m.services.listed(),
+		Brokers: append(m.safeURLs(addrs), m.at.told(addrs)...), LoopbackOnly: m.at.loopback && !m.safe.IsValid(), Open: m.open, Services: m.services.listed(),
 	})
 }
 

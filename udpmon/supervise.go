@@ -72,6 +72,9 @@ func check(cfg config.Config, log *slog.Logger) error {
 	if _, err := readPassword(cfg.Broker.PasswordFile); err != nil {
 		return err
 	}
+	if _, _, err := loadOperators(cfg); err != nil {
+		return err
+	}
 	m := monitor{cfg: cfg, now: time.Now, log: log}
 	return m.loadState()
 }
