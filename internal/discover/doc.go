@@ -77,6 +77,22 @@
 //	   number of points, digest of the description (8 bytes, or none)
 //	11 number whose bit i, from the least, is set where service i of this page is simulated; left out if none is
 //
+// A hello has 64 bytes, and if it is signed the host's public key and its signature over all before it (160 in all). A host
+// broadcasts it from port 37030 to port 37031, and to the IPv6 group, unasked; nobody answers it. It holds no names:
+//
+//	hello:   0  4  magic "RCL1"
+//	hello:   4  1  version: 1
+//	hello:   5  1  type: 3
+//	hello:   6  2  flags: 1 signed, 2 open, 4 the host goes
+//	hello:   8  8  host id
+//	hello:  16  8  host key id; 0: none
+//	hello:  24  8  time: milliseconds since 1970
+//	hello:  32  4  number of this hello since the monitor started, from 1
+//	hello:  36  4  age of the host's monitor, s
+//	hello:  40  6  MAC of the interface that it leaves by
+//	hello:  46  2  edition of the replies
+//	hello:  48 16  boot id; 0: not known
+//
 // # Keys
 //
 // A request is signed with the operator's Ed25519 key. The 8 bytes before its signature are the group tag: the first of

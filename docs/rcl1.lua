@@ -1,0 +1,122 @@
+-- Wireshark dissector of Rollcall's discovery, sealed form version 1 (fields: internal/discover/doc.go).
+-- Use: tshark -X lua_script:docs/rcl1.lua, or copy it to ~/.local/lib/wireshark/plugins/.
+local rcl1 = Proto("rcl1", "Rollcall discovery")
+local types = { [1] = "request", [2] = "reply", [3] = "hello" }
+
+-- Fields by type: name, text, offset, size, and what it is (default: a number).
+local layout = {
+  [1] = {
+    { "flags", "Flags", 6, 2, "hex" }, { "sweep", "Sweep", 8, 8 }, { "time", "Time", 16, 8, "ms" },
+    { "operator", "Operator key", 24, 8, "bytes" }, { "requester", "Requester", 32, 16, "ipv6" },
+    { "mac", "Requester's MAC", 48, 6, "ether" }, { "prefix", "Prefix length", 54, 1 }, { "copies", "Copies", 55, 1 },
+    { "replyport", "Reply port", 56, 2 }, { "round", "Round", 58, 2 }, { "seq", "Seq", 60, 4 },
+    { "window", "Window (us)", 64, 4 }, { "sample", "Sample", 68, 8, "bytes" }, { "lo", "Range from", 76, 8, "bytes" },
+    { "hi", "Range to", 84, 8, "bytes" }, { "salt", "Salt", 92, 8, "bytes" }, { "bodylen", "Body length", 100, 2 },
+  },
+  [2] = {
+    { "flags", "Flags", 6, 2, "hex" }, { "host", "Host", 8, 8, "bytes" }, { "key", "Host key", 16, 8, "bytes" },
+    { "sweep", "Sweep", 24, 8 }, { "round", "Round", 32, 2 }, { "page", "Page", 34, 1 }, { "pages", "Pages", 35, 1 },
+    { "edition", "Edition", 36, 2 }, { "seq", "Seq", 38, 4 }, { "first", "First seq heard", 42, 4 },
+    { "tx", "Replies sent", 46, 2 }, { "mac", "Host's MAC", 48, 6, "ether" }, { "delay", "Delay (us)", 54, 4 },
+    { "age", "Age (s)", 58, 4 }, { "bodylen", "Body length", 62, 2 },
+  },
+  [3] = {
+    { "flags", "Flags", 6, 2, "hex" }, { "host", "Host", 8, 8, "bytes" }, { "key", "Host key", 16, 8, "bytes" },
+    { "time", "Time", 24, 8, "ms" }, { "seq", "Seq", 32, 4 }, { "age", "Age (s)", 36, 4 }, { "mac", "Host's MAC", 40, 6, "ether" },
+    { "edition", "Edition", 46, 2 }, { "boot", "Boot id", 48, 16, "bytes" },
+  },
+}
+local header = { [1] = 102, [2] = 64, [3] = 64 }
+local signed = { [1] = 1, [2] = 16, [3] = 1 } -- the flag that says so
+
+local f = {
+  version = ProtoField.uint8("rcl1.version", "Version"),
+  type = ProtoField.uint8("rcl1.type", "Type", base.DEC, types),
+  body = ProtoField.bytes("rcl1.body", "Body"),
+  box = ProtoField.bytes("rcl1.box", "Body, encrypted"),
+  tag = ProtoField.bytes("rcl1.tag", "Group tag"),
+  public = ProtoField.bytes("rcl1.public", "Host's public key"),
+  signature = ProtoField.bytes("rcl1.signature", "Signature"),
+  tail = ProtoField.bytes("rcl1.tail", "Tail"),
+}
+local make = {
+  hex = function(n, t, s) return ProtoField.uint16(n, t, base.HEX) end,
+  bytes = function(n, t) return ProtoField.bytes(n, t) end,
+  ipv6 = function(n, t) return ProtoField.ipv6(n, t) end,
+  ether = function(n, t) return ProtoField.ether(n, t) end,
+  ms = function(n, t) return ProtoField.absolute_time(n, t, base.UTC) end,
+  number = function(n, t, size)
+    return (size == 8 and ProtoField.uint64 or size == 4 and ProtoField.uint32 or size == 2 and ProtoField.uint16 or ProtoField.uint8)(n, t)
+  end,
+}
+for kind, list in pairs(layout) do
+  for _, d in ipairs(list) do
+    local name = types[kind] .. "_" .. d[1]
+    f[name] = make[d[5] or "number"]("rcl1." .. types[kind] .. "." .. d[1], d[2], d[4])
+  end
+end
+rcl1.fields = f
+local short = ProtoExpert.new("rcl1.short", "Datagram is cut off", expert.group.MALFORMED, expert.severity.ERROR)
+rcl1.experts = { short }
+
+local function value(tree, field, range, what)
+  if what ~= "ms" then return tree:add(field, range) end
+  local ms = range:uint64():tonumber()
+  return tree:add(field, range, NSTime.new(math.floor(ms / 1000), (ms % 1000) * 1000000))
+end
+
+local function body(tree, tvb, pinfo, from, len, sealed)
+  if len == 0 then return end
+  if sealed then tree:add(f.box, tvb(from, len)) return end
+  local sub = tree:add(f.body, tvb(from, len))
+  local cbor = Dissector.get("cbor")
+  if cbor then cbor:call(tvb(from, len):tvb(), pinfo, sub) end
+end
+
+function rcl1.dissector(tvb, pinfo, root)
+  if tvb:len() < 8 or tvb(0, 4):string() ~= "RCL1" then return 0 end
+  local kind = tvb(5, 1):uint()
+  pinfo.cols.protocol = "RCL1"
+  local tree = root:add(rcl1, tvb(), "Rollcall " .. (types[kind] or "type " .. kind))
+  tree:add(f.version, tvb(4, 1))
+  tree:add(f.type, tvb(5, 1))
+  if tvb(4, 1):uint() ~= 1 or not layout[kind] then return tvb:len() end
+  local size = header[kind]
+  if tvb:len() < size then tree:add_proto_expert_info(short) return tvb:len() end
+  for _, d in ipairs(layout[kind]) do
+    value(tree, f[types[kind] .. "_" .. d[1]], tvb(d[3], d[4]), d[5])
+  end
+  local flags, last = tvb(6, 2):uint(), tvb:len()
+  local is_signed = bit.band(flags, signed[kind]) ~= 0
+  if kind == 1 and last % 2 == 1 then
+    last = last - 1
+    tree:add(f.tail, tvb(last, 1))
+  end
+  if is_signed and last >= size + 64 then
+    last = last - 64
+    tree:add(f.signature, tvb(last, 64))
+  end
+  local info = types[kind]
+  if kind == 3 then
+    if last >= size + 32 then tree:add(f.public, tvb(size, 32)) end
+    info = (bit.band(flags, 4) ~= 0 and "bye" or "hello") .. " host=" .. tostring(tvb(8, 8):bytes()):lower()
+  else
+    local len = tvb(size - 2, 2):uint()
+    if len > last - size then tree:add_proto_expert_info(short) return tvb:len() end
+    body(tree, tvb, pinfo, size, len, kind == 2 and bit.band(flags, 1) ~= 0)
+    if kind == 1 and is_signed then tree:add(f.tag, tvb(last - 8, 8)) end
+    local at = kind == 1 and { 8, 60 } or { 24, 38 }
+    info = info .. " sweep=" .. tostring(tvb(at[1], 8):uint64()) .. " seq=" .. tvb(at[2], 4):uint()
+    if kind == 2 then info = info .. " host=" .. tostring(tvb(8, 8):bytes()):lower() end
+  end
+  pinfo.cols.info = info
+  return tvb:len()
+end
+
+-- The original form shares the port: what does not begin with the magic is left to others.
+local function guess(tvb, pinfo, root)
+  if tvb:len() < 8 or tvb(0, 4):string() ~= "RCL1" then return false end
+  rcl1.dissector(tvb, pinfo, root)
+  return true
+end
+rcl1:register_heuristic("udp", guess)
