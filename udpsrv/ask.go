@@ -180,6 +180,13 @@ func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discove
 	}
 	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait,
 		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
+	if conf.Sealed {
+		who, err := a.who()
+		if err != nil {
+			return rd, err
+		}
+		rd.trust, conf.Key, conf.Known, conf.Keyring = who, who.key, who.keyOf, &who.ring
+	}
 	start := time.Now()
 	answers := make(chan discover.Answer, backlog)
 	swept := make(chan error, 1)
@@ -204,6 +211,9 @@ func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discove
 	}
 	if err := <-swept; err != nil {
 		return rd, fmt.Errorf("sweep: %w", err)
+	}
+	if rd.trust != nil {
+		rd.distrusted = append(rd.distrusted, rd.trust.strange(rd.stats.Changed)...)
 	}
 	rd.elapsed, rd.whole = time.Since(start), ctx.Err() == nil
 	return rd, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -20,6 +21,7 @@ type brokerURL struct {
 	Port           uint16
 	TLS            bool
 	User, Password string
+	pinned         *tls.Config // checks the broker's key; nil: the system's roots
 }
 
 // Ports of MQTT as IANA has them.
@@ -93,7 +95,8 @@ func (b brokerURL) stranger() brokerURL {
 
 // config returns how to connect to the broker. One without a user is treated as hostile.
 func (b brokerURL) config(a *app) bus.Config {
-	return bus.Config{URL: b.String(), Username: b.User, Password: b.Password, Foreign: b.User == "" && b.Password == "", Log: a.log()}
+	return bus.Config{URL: b.String(), Username: b.User, Password: b.Password, TLS: b.pinned,
+		Foreign: b.User == "" && b.Password == "", Log: a.log()}
 }
 
 // replyTo returns the broker as the field replyto names it when it is reached at host.

@@ -47,6 +47,7 @@ type entry struct {
 	Probe        string          `json:"probe,omitempty"` // address:port that it answers at
 	Brokers      []string        `json:"brokers,omitempty"`
 	LoopbackOnly bool            `json:"loopback_only,omitempty"`
+	Sealed       bool            `json:"sealed,omitempty"` // it has a key
 	Services     []cachedService `json:"services"`
 	Seen         time.Time       `json:"seen"`
 }
@@ -190,7 +191,7 @@ func (c *cache) learn(rd *round, scope string) {
 // another, such as one whose card was written anew, replaces it.
 func (c *cache) put(h *host, now time.Time) {
 	e := entry{ID: h.ID, Hostname: h.Hostname, IPAddr: h.IPAddr, Probe: h.from.String(), Brokers: h.Brokers,
-		LoopbackOnly: h.loopbackOnly, Services: []cachedService{}, Seen: now}
+		LoopbackOnly: h.loopbackOnly, Sealed: h.key != nil, Services: []cachedService{}, Seen: now}
 	old := entry{}
 	c.Hosts = slices.DeleteFunc(c.Hosts, func(o entry) bool {
 		if o.Hostname != e.Hostname || (o.ID != e.ID && o.Probe != e.Probe) {

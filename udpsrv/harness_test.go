@@ -37,12 +37,13 @@ const patience = 10 * time.Second
 type laptop struct {
 	t     *testing.T
 	cache string
+	keys  string
 	stdin string
 }
 
 func newLaptop(t *testing.T) *laptop {
 	t.Helper()
-	return &laptop{t: t, cache: filepath.Join(t.TempDir(), "cache", "hosts.json")}
+	return &laptop{t: t, keys: filepath.Join(t.TempDir(), "keys"), cache: filepath.Join(t.TempDir(), "cache", "hosts.json")}
 }
 
 // run runs a command and returns what it printed and its exit status.
@@ -51,7 +52,7 @@ func (l *laptop) run(args ...string) (stdout, stderr string, code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var out, errs bytes.Buffer
-	code = run(ctx, append([]string{"--cache", l.cache}, args...), strings.NewReader(l.stdin), &out, &errs)
+	code = run(ctx, append([]string{"--cache", l.cache, "--keys", l.keys}, args...), strings.NewReader(l.stdin), &out, &errs)
 	if ctx.Err() != nil {
 		l.t.Errorf("udpsrv %q did not end within %s", args, patience)
 	}

@@ -60,10 +60,12 @@ type app struct {
 	out *output // what was asked for
 	err *output // all else
 
-	broker  string // --broker
-	named   *brokerURL
-	cache   string // --cache
-	verbose bool   // --verbose
+	broker   string // --broker
+	named    *brokerURL
+	cache    string    // --cache
+	keys     string    // --keys
+	identity *identity // once it was needed
+	verbose  bool      // --verbose
 }
 
 // errorf prints one line about something that went wrong.

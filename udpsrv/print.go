@@ -127,12 +127,15 @@ func (rd *round) crowd(ip netip.Addr) string {
 
 // notes says in plain words what is unusual about hosts.
 func (a *app) notes(r *roll) {
-	var open, loopback []string
+	var open, loopback, strangers []string
 	named := map[string][]*host{}
 	for _, h := range r.sorted() {
 		named[h.Hostname] = append(named[h.Hostname], h)
 		if h.open {
 			open = append(open, h.Hostname)
+		}
+		if h.stranger {
+			strangers = append(strangers, h.Hostname)
 		}
 		if h.loopbackOnly {
 			loopback = append(loopback, h.Hostname)
@@ -143,6 +146,9 @@ func (a *app) notes(r *roll) {
 	}
 	if len(open) > 0 {
 		fmt.Fprintf(a.err, "open, answering anyone (no authorized_operators file): %s\n", clean(listed(open)))
+	}
+	if len(strangers) > 0 {
+		fmt.Fprintf(a.err, "key not known yet, accept it with udpsrv trust HOST: %s\n", clean(listed(strangers)))
 	}
 	if len(loopback) > 0 {
 		fmt.Fprintf(a.err, "broker on loopback only, out of reach from here: %s\n", clean(listed(loopback)))

@@ -2,13 +2,16 @@ package main
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"rollcall/internal/discover"
+	"rollcall/internal/trust"
 	"rollcall/reports"
 )
 
@@ -30,20 +33,24 @@ const (
 // host is one host as a sweep knows it.
 type host struct {
 	reports.Found
-	addrs        []netip.Addr   // all that it may be known by
-	from         netip.AddrPort // where its UDP answer came from
-	open         bool           // it answers anyone
-	loopbackOnly bool           // its broker can't be reached from other machines
-	own          bool           // it is this very machine
+	addrs        []netip.Addr      // all that it may be known by
+	from         netip.AddrPort    // where its UDP answer came from
+	open         bool              // it answers anyone
+	loopbackOnly bool              // its broker can't be reached from other machines
+	own          bool              // it is this very machine
+	key          ed25519.PublicKey // nil: it is open
+	stranger     bool              // its key is not in known_hosts
 }
 
 // roll is all hosts of a sweep, merged over the ways by which they answer. It belongs to one goroutine.
 type roll struct {
-	hosts   []*host
-	byName  map[string][]*host
-	ids     map[string]bool
-	at      map[netip.Addr]int // answers by UDP from each address
-	refused int                // answers with names that can't be, or beyond the bounds
+	hosts      []*host
+	byName     map[string][]*host
+	ids        map[string]bool
+	at         map[netip.Addr]int // answers by UDP from each address
+	trust      *identity          // nil: without keys
+	distrusted []error            // hosts that are not who they were
+	refused    int                // answers with names that can't be, or beyond the bounds
 }
 
 func newRoll() *roll {
@@ -59,6 +66,14 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 	if reports.ValidName(d.Hostname) != nil || r.ids[id+" "+a.From.String()] {
 		r.refused++
 		return nil, nil, false
+	}
+	stranger := false
+	if r.trust != nil {
+		err := r.trust.check(d)
+		if stranger = errors.Is(err, trust.ErrUnknownHost); err != nil && !stranger {
+			r.distrusted = append(r.distrusted, err)
+			return nil, nil, false
+		}
 	}
 	if r.at[ip] >= maxAtAddress {
 		r.at[ip]++
@@ -82,6 +97,7 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 	h.ID, h.IPAddr, h.addrs, h.from = id, ip.String(), addrs, a.From
 	h.Via = append([]string{viaUDP}, h.Via...)
 	h.Brokers, h.open, h.own = d.Brokers, d.Open, ownAddr(ip)
+	h.key, h.stranger = d.Key, stranger
 	h.loopbackOnly = d.LoopbackOnly && !h.own
 	if legalAddr(d.ExtAddr) && d.ExtAddr != "" {
 		h.ExtAddr = d.ExtAddr

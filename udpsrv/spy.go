@@ -15,6 +15,8 @@ import (
 type spying struct {
 	json  bool
 	count int
+	host  string
+	asking
 }
 
 // spied is what spy --json prints of a message.
@@ -36,6 +38,8 @@ wildcards + and #; without one all messages are printed. Messages that the broke
 		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status",
 		RunE:    action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
 	}
+	s.flags(cmd)
+	cmd.Flags().StringVar(&s.host, "host", "", "host whose broker to listen to")
 	cmd.Flags().BoolVar(&s.json, "json", false, "print an object for each message")
 	cmd.Flags().IntVarP(&s.count, "count", "n", 0, "end after so many messages; 0: never")
 	return cmd
@@ -53,11 +57,22 @@ func (s *spying) run(ctx context.Context, a *app, topics []string) error {
 			return err
 		}
 	}
+	if s.host != "" {
+		err := a.reach(ctx, target{host: s.host}, &s.asking, func(ctx context.Context, l *link) error { return s.listen(ctx, a, l, topics) })
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	b := brokerURL{Host: "127.0.0.1", Port: portMQTT}
 	if a.named != nil {
 		b = *a.named
 	}
-	err := withBroker(ctx, a, b, connectWait, func(ctx context.Context, l *link) error { return s.listen(ctx, a, l, topics) })
+	b, err := a.pinNamed(b)
+	if err != nil {
+		return err
+	}
+	err = withBroker(ctx, a, b, connectWait, func(ctx context.Context, l *link) error { return s.listen(ctx, a, l, topics) })
 	if ctx.Err() != nil {
 		return nil // being interrupted is how spy ends
 	}

@@ -88,6 +88,9 @@ func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
 	known.learn(rd, scope)
 	a.save(known)
 	tellHeard(ctx, a, rd.hosts)
+	if err := errors.Join(rd.distrusted...); err != nil {
+		return err
+	}
 	if len(rd.hosts) == 0 {
 		return fmt.Errorf("%w (%s)", errNothing, rd.took())
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +102,9 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 // lacks returns an error if the host told of its services, and the one of this name is not among them.
 func (e entry) lacks(service string) error {
 	var names []string
+	if service == "" {
+		return nil
+	}
 	for _, s := range e.Services {
 		if s.Name == service {
 			return nil
@@ -118,6 +123,11 @@ var errNotTheHosts = errors.New("broker does not know the host")
 // try connects to a broker and calls f; done is true once f was called. With must, a broker that has no retained word of the
 // host is refused: addresses move.
 func (a *app) try(ctx context.Context, known *cache, e entry, t target, b brokerURL, f func(context.Context, *link) error, must bool) (done bool, err error) {
+	if b.pinned == nil {
+		if b, err = a.pin(b, e); err != nil {
+			return errors.Is(err, errUntrusted), err
+		}
+	}
 	t.host = e.Hostname
 	within := connectWait
 	if must {
@@ -171,7 +181,18 @@ func (e entry) reachable() (out []brokerURL, refused string) {
 			refused = b.String()
 		}
 	}
+	if own { // a program of the host itself needs no key there
+		slices.SortStableFunc(out, func(a, b brokerURL) int { return cmp.Compare(tlsRank(a), tlsRank(b)) })
+	}
 	return out, refused
+}
+
+// tlsRank puts brokers without TLS first.
+func tlsRank(b brokerURL) int {
+	if b.TLS {
+		return 1
+	}
+	return 0
 }
 
 // usable returns what reachable does, or an error that says why there is nothing.
@@ -213,6 +234,9 @@ func (q *asking) find(ctx context.Context, a *app, known *cache, name string, ca
 	}
 	if ctx.Err() != nil {
 		return entry{}, errInterrupted
+	}
+	if err := errors.Join(rd.distrusted...); err != nil {
+		return entry{}, err
 	}
 	a.crowds(rd)
 	known.learn(rd, "")
