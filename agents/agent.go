@@ -75,6 +75,13 @@ type Setupper interface {
 	CurrentSetup() ([]byte, error)
 }
 
+// Prompt is an Actuator whose Apply is back at once as a rule, within 100 µs, and never waits for its events to be taken: the runner
+// calls it without a change of goroutine. When it takes longer all the same, it is waited for as that of any other agent.
+type Prompt interface {
+	Actuator
+	Prompt() // does nothing
+}
+
 // Renewer is an agent of which a set, a control or a look at its hardware, not only a setup, can make another one.
 type Renewer interface {
 	// Renewed reports whether Describe says something else than when it was last asked, other than by Setup. The runner asks

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 // the configuration file and the set-up document that it takes over MQTT are the same; a set-up made over MQTT is saved and goes
 // before the file from then on.
 //
-// One goroutine, the engine, owns everything: lines, timers, machines. The runner's calls, the edges of the chip, and what the
-// connection has to say are messages to it; nobody who brings one waits but the runner, for its answer.
+// One at a time has everything: lines, timers, machines. It is the runner's goroutine during a call, the chip's for an edge, and
+// otherwise a goroutine of the agent's own, the engine, which does what is due. The chip and the connection must not wait, and leave
+// what they have in an inbox if somebody else is at it.
 //
 // Closing it drives every output to its safe value and gives the lines back, and the kernel makes inputs of them: a level is then
 // what its pull and the circuit make of it, as it is before the agent starts. So what must be off without the agent needs a
@@ -61,12 +63,12 @@ type gpioAgent struct {
 	renewed  atomic.Bool           // the description has changed, and not by Setup
 	why      atomic.Pointer[error] // the events have ended
 	out      chan reports.Reading
-	calls    chan gpioCall
 	inbox    gpioInbox
 	done     chan struct{} // closed when the engine has ended
 
-	// All of the following is the engine's.
-	clock   time.Time // the last time that was given out
+	mu      sync.Mutex // of who has the agent, and so all of the following
+	armed   time.Time  // when the engine wakes; zero: not by itself
+	clock   time.Time  // the last time that was given out
 	present gpioState
 	unmet   func() ([]byte, error) // the set-up that could not be brought into force; nil: present is
 	unmetIn string                 // where that stands
@@ -78,13 +80,14 @@ type gpioAgent struct {
 	link    gpioLink
 	saver   gpioSaver
 	lost    int64 // edges
-	gone    bool  // the chip was unplugged, and the events have ended
+	gone    bool  // the chip was unplugged
+	ended   bool  // the events have ended, or are about to
 	closed  bool
 }
 
 // newGPIO makes the agent. With an error it holds no line, and waits for a set-up.
 func newGPIO(o gpioOptions, d Deps) (*gpioAgent, error) {
-	a := &gpioAgent{deps: d, log: d.Log, out: make(chan reports.Reading, gpioEventsReady), calls: make(chan gpioCall), done: make(chan struct{})}
+	a := &gpioAgent{deps: d, log: d.Log, out: make(chan reports.Reading, gpioEventsReady), done: make(chan struct{})}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -148,6 +151,10 @@ func (a *gpioAgent) Sample(ctx context.Context, path string) (r reports.Reading,
 	}
 	return r, err
 }
+
+// Prompt says that Apply does not wait: lines are switched at once, and states are saved by a goroutine of their own. A change of the
+// set-up is the exception.
+func (a *gpioAgent) Prompt() {}
 
 // Apply carries out a set or a control.
 func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Reading, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -11,79 +12,116 @@ import (
 	"rollcall/reports"
 )
 
-// gpioCall is a call of the runner.
-type gpioCall struct {
-	f    func()
-	done chan struct{}
-}
-
 // errGPIOClosed answers what comes after Close.
 var errGPIOClosed = reports.Errorf(reports.CodeOffline, "the agent was closed")
 
-// do has the engine call f and waits for it.
+// do calls f for the runner while nobody else has the agent. What f has done is on its way to the runner when do returns.
 func (a *gpioAgent) do(ctx context.Context, f func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := gpioCall{f, make(chan struct{})}
-	select {
-	case a.calls <- c:
-	case <-a.done:
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
 		return errGPIOClosed
-	case <-ctx.Done():
-		return ctx.Err()
 	}
-	<-c.done // with no regard to ctx: what was begun is carried out, and the answer has to say how
+	a.absorb()
+	f()
+	if !a.closed {
+		a.work()
+	}
+	a.nudge()
 	return nil
 }
 
-// run is the engine.
+// nudge wakes the engine if it has to do something sooner than it knows of. The caller has the agent.
+func (a *gpioAgent) nudge() {
+	next := a.next()
+	if a.closed || a.ended || len(a.queue.readings) > 0 || !next.IsZero() && (a.armed.IsZero() || next.Before(a.armed)) {
+		a.inbox.ring()
+	}
+}
+
+// run is the engine: it does what is due when nobody calls.
 func (a *gpioAgent) run() {
 	defer close(a.done)
+	defer close(a.out)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		out, first := a.queue.head(a.out)
-		select {
-		case c := <-a.calls:
-			a.absorb()
-			c.f()
-			if a.closed {
-				a.last()
-				close(c.done)
-				return
-			}
-			a.work() // the runner is to have all that changed before the answer
-			close(c.done)
-		case <-a.inbox.wake:
-			a.absorb()
-			a.work()
-		case out <- first:
-			a.queue.pop()
-			continue
-		case <-timer.C:
-			a.work()
+		over, out, first := a.tend(timer)
+		if over {
+			return
 		}
-		if next := a.next(); next.IsZero() {
-			timer.Stop()
-		} else {
-			timer.Reset(max(time.Until(next), 0))
+		select {
+		case <-a.inbox.wake:
+		case out <- first.reading:
+			a.sent(first)
+		case <-timer.C:
 		}
 	}
 }
 
-// last gives the runner what it has room for, and ends the events.
-func (a *gpioAgent) last() {
-	if a.gone {
+// tend does what is due, and returns what is to be sent where, or that all is over. The timer is set to when it is due again.
+func (a *gpioAgent) tend(timer *time.Timer) (over bool, out chan<- reports.Reading, first gpioQueued) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.act()
+	if a.closed || a.ended {
+		a.last()
+		return true, nil, first
+	}
+	if a.armed = a.next(); a.armed.IsZero() {
+		timer.Stop()
+	} else {
+		timer.Reset(max(time.Until(a.armed), 0))
+	}
+	out, first = a.queue.head(a.out)
+	return false, out, first
+}
+
+// act takes in what was left in the inbox and does what is due. A panic ends the events, and the runner makes the agent anew. The
+// caller has the agent.
+func (a *gpioAgent) act() {
+	defer func() {
+		if v := recover(); v != nil {
+			a.log.Error("engine panicked", "err", v, "stack", string(debug.Stack()))
+			a.end(fmt.Errorf("panic: %v", v))
+		}
+	}()
+	if !a.closed && !a.ended {
+		a.absorb()
+		a.work()
+	}
+}
+
+// edge takes an edge from the chip's goroutine, which must not wait: if somebody has the agent it stays in the inbox.
+func (a *gpioAgent) edge(hold *gpioHold, e gpio.Event) {
+	a.inbox.edge(hold, e)
+	if !a.mu.TryLock() {
+		a.inbox.ring()
 		return
 	}
+	defer a.mu.Unlock()
+	a.act()
+	a.nudge()
+}
+
+// sent takes a reading off the queue that the runner has.
+func (a *gpioAgent) sent(q gpioQueued) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue.sent(q)
+}
+
+// last gives the runner what it has room for.
+func (a *gpioAgent) last() {
 	for {
 		out, first := a.queue.head(a.out)
 		select {
-		case out <- first:
-			a.queue.pop()
+		case out <- first.reading:
+			a.queue.sent(first)
 		default:
-			close(a.out)
 			return
 		}
 	}
@@ -131,7 +169,7 @@ func (a *gpioAgent) next() time.Time {
 // put gives the runner a reading: at once if there is room, since it is to have what a command has done before the answer.
 func (a *gpioAgent) put(path string, value any, came time.Time) {
 	r := reports.Reading{Path: path, Value: value, Time: a.stamp(came)}
-	if a.gone {
+	if a.ended {
 		return
 	}
 	if len(a.queue.readings) == 0 {
@@ -154,14 +192,18 @@ func (a *gpioAgent) failed(err error) error {
 
 // unplugged ends the events, so that the runner makes the agent anew until the chip is back.
 func (a *gpioAgent) unplugged(err error) {
-	if a.gone {
+	a.gone = true
+	if a.ended {
 		return
 	}
-	a.gone = true
-	err = fmt.Errorf("chip %s: %w", a.present.name, err)
+	a.end(fmt.Errorf("chip %s: %w", a.present.name, err))
+}
+
+// end has the engine end the events because of err.
+func (a *gpioAgent) end(err error) {
+	a.ended = true
 	a.why.Store(&err)
 	a.queue = gpioQueue{}
-	close(a.out)
 }
 
 // gpioEdgesMost is how many edges wait for an engine that is busy: some seconds of 8,000 a second.
@@ -199,7 +241,6 @@ func (i *gpioInbox) edge(hold *gpioHold, e gpio.Event) {
 		i.last[hold] = seen
 	}
 	i.mu.Unlock()
-	i.ring()
 }
 
 // up leaves word of who is there.
@@ -242,10 +283,10 @@ func (i *gpioInbox) take() (edges []gpioSeen, last map[*gpioHold]gpioSeen, ups m
 func (a *gpioAgent) absorb() {
 	edges, last, ups, gone := a.inbox.take()
 	for _, e := range edges {
-		a.edge(e)
+		a.took(e)
 	}
 	for _, e := range last { // the gap before it tells how many are lost
-		a.edge(e)
+		a.took(e)
 	}
 	for topic, up := range ups {
 		a.linked(topic, up)

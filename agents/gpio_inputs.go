@@ -74,8 +74,8 @@ func (a *gpioAgent) keepCount(l *gpioLine) {
 	}
 }
 
-// edge takes in an edge.
-func (a *gpioAgent) edge(e gpioSeen) {
+// took takes in an edge.
+func (a *gpioAgent) took(e gpioSeen) {
 	l := e.hold.owner
 	if l == nil || l.hold != e.hold || l.machine == nil {
 		return

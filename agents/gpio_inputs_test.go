@@ -265,6 +265,35 @@ func TestGPIOUnplugged(t *testing.T) {
 	}
 }
 
+// A panic of the engine ends the events, with the reason, and the outputs can still be left safe.
+func TestGPIOEnginePanics(t *testing.T) {
+	t.Parallel()
+	b := newGPIOBench(t)
+	a := b.open("chip: pinctrl-bcm2835\noutputs: {x: {pin: 5, initial: on}}")
+	a.mu.Lock()
+	bank := a.bank
+	a.bank = nil
+	a.mu.Unlock()
+	a.inbox.ring()
+	for got := gpioNext(t, a); got != "closed"; got = gpioNext(t, a) {
+		if got == "nothing" {
+			t.Fatal("the events go on")
+		}
+	}
+	if err := a.Err(); err == nil || !strings.Contains(err.Error(), "panic") {
+		t.Errorf("Err() = %v", err)
+	}
+	a.mu.Lock()
+	a.bank = bank
+	a.mu.Unlock()
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if b.chip().Level(5) != 0 {
+		t.Error("the output was left on")
+	}
+}
+
 // Presets set classes and defaults.
 func TestGPIOPresets(t *testing.T) {
 	t.Parallel()

@@ -67,9 +67,10 @@ type gpioLine struct {
 	later bool      // it is to go on once it is taken, as its interlock allows
 
 	// What became of an output.
-	seen bool      // what was read back after it was told something
-	err  error     // why it could not be told what it was to be
-	said gpioShown // what was last made known
+	seen  bool      // what was read back after it was told something
+	fresh bool      // seen was read, and not only told
+	err   error     // why it could not be told what it was to be
+	said  gpioShown // what was last made known
 
 	// What became of an input.
 	machine    *input.Input

@@ -116,9 +116,9 @@ func (l *gpioLine) drive(on bool) error {
 		return fmt.Errorf("set %s: %w", l.path, err)
 	}
 	l.hold.value = gpioBit(on)
-	l.seen = on
+	l.seen, l.fresh = on, false
 	if v, err := l.hold.line.Value(); err == nil { // an error comes out when it is asked for
-		l.seen = v == 1
+		l.seen, l.fresh = v == 1, true
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (a *gpioAgent) command(path string, do func(name string, now time.Time) (bo
 	if err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeOutOfRange, "%s: %w", path, err)
 	}
-	l.err = nil
+	l.err, l.fresh = nil, false
 	a.kept.set(l, finally)
 	a.drive()
 	if l.err != nil {
@@ -203,8 +203,10 @@ func (a *gpioAgent) command(path string, do func(name string, now time.Time) (bo
 	}
 	s := a.bank.State(l.name)
 	if s.Pattern == "" {
-		if err := a.readBack(l); err != nil {
-			return reports.Reading{}, err
+		if !l.fresh {
+			if err := a.readBack(l); err != nil {
+				return reports.Reading{}, err
+			}
 		}
 		if was := l.hold.value == 1; was != l.seen {
 			return reports.Reading{}, reports.Errorf(reports.CodeDevice, "%s was set %s but the line reads %s: something else drives it",

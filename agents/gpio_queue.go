@@ -13,11 +13,18 @@ const gpioEventsMost = 256
 const gpioEventsReady = 64
 
 // gpioQueue holds readings for a runner that is late. When too many wait, one goes that a later one of the same point supersedes:
-// the last of a point is never lost. It is the engine's, and bounded by gpioEventsMost or, if there are more, the points.
+// the last of a point is never lost. It is bounded by gpioEventsMost or, if there are more, the points.
 type gpioQueue struct {
-	readings []reports.Reading
+	readings []gpioQueued
+	serial   uint64
 	waiting  map[string]int // readings by path
 	dropped  uint64
+}
+
+// gpioQueued is a reading in the queue.
+type gpioQueued struct {
+	reading reports.Reading
+	serial  uint64
 }
 
 // put queues a reading.
@@ -26,12 +33,13 @@ func (q *gpioQueue) put(r reports.Reading) {
 		q.waiting = map[string]int{}
 	}
 	q.waiting[r.Path]++
-	q.readings = append(q.readings, r)
+	q.serial++
+	q.readings = append(q.readings, gpioQueued{r, q.serial})
 	if len(q.readings) <= gpioEventsMost {
 		return
 	}
 	// The oldest that is superseded: nearly always the first. Where each is the last of its point, there are no more than points.
-	if i := slices.IndexFunc(q.readings, func(r reports.Reading) bool { return q.waiting[r.Path] > 1 }); i >= 0 {
+	if i := slices.IndexFunc(q.readings, func(r gpioQueued) bool { return q.waiting[r.reading.Path] > 1 }); i >= 0 {
 		q.remove(i)
 		q.dropped++
 	}
@@ -39,13 +47,13 @@ func (q *gpioQueue) put(r reports.Reading) {
 
 // remove takes a reading out; the first costs nothing.
 func (q *gpioQueue) remove(i int) {
-	if path := q.readings[i].Path; q.waiting[path] > 1 {
+	if path := q.readings[i].reading.Path; q.waiting[path] > 1 {
 		q.waiting[path]--
 	} else {
 		delete(q.waiting, path)
 	}
 	if i == 0 {
-		q.readings[0] = reports.Reading{}
+		q.readings[0] = gpioQueued{}
 		q.readings = q.readings[1:]
 		return
 	}
@@ -53,20 +61,24 @@ func (q *gpioQueue) remove(i int) {
 }
 
 // head returns the channel to send the first reading on; nil while there is none.
-func (q *gpioQueue) head(to chan reports.Reading) (chan<- reports.Reading, reports.Reading) {
+func (q *gpioQueue) head(to chan reports.Reading) (chan<- reports.Reading, gpioQueued) {
 	if len(q.readings) == 0 {
-		return nil, reports.Reading{}
+		return nil, gpioQueued{}
 	}
 	return to, q.readings[0]
 }
 
-// pop drops the first reading.
-func (q *gpioQueue) pop() { q.remove(0) }
+// sent drops the reading that head returned, unless it was dropped in the meantime.
+func (q *gpioQueue) sent(r gpioQueued) {
+	if len(q.readings) > 0 && q.readings[0].serial == r.serial {
+		q.remove(0)
+	}
+}
 
 // keep drops the readings of all points but those for which ok returns true.
 func (q *gpioQueue) keep(ok func(path string) bool) {
 	for i := 0; i < len(q.readings); {
-		if ok(q.readings[i].Path) {
+		if ok(q.readings[i].reading.Path) {
 			i++
 		} else {
 			q.remove(i)

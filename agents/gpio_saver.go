@@ -144,7 +144,7 @@ const (
 
 // saveDue begins to save what is due.
 func (a *gpioAgent) saveDue() {
-	if a.file(gpioKeptName) == "" {
+	if a.deps.StateDir == "" {
 		return
 	}
 	if a.saver.done != nil {

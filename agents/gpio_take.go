@@ -304,7 +304,7 @@ func (a *gpioAgent) lineOptions(l *gpioLine, h *gpioHold) gpio.LineOptions {
 		o.Value, o.Drive = h.value, w.drive
 	}
 	if w.edges {
-		o.Events = func(e gpio.Event) { a.inbox.edge(h, e) }
+		o.Events = func(e gpio.Event) { a.edge(h, e) }
 		o.Gone = a.inbox.unplugged
 	}
 	return o

@@ -50,9 +50,12 @@ type service struct {
 	ready       bool      // inst has an agent that has described itself
 	call        *call     // what the worker is doing; nil: nothing
 	outcomes    chan error
-	failures    int       // of the agent, in a row
-	since       time.Time // when the present agent was ready
-	retryAt     time.Time // when the agent is made anew
+	lent        atomic.Bool // an agent has the goroutine of the loop, and whoever sets this to false has the loop
+	relief      *time.Timer // takes the loop over from an agent that keeps it
+	timer       *time.Timer // when something is due
+	failures    int         // of the agent, in a row
+	since       time.Time   // when the present agent was ready
+	retryAt     time.Time   // when the agent is made anew
 	events      <-chan reports.Reading
 	mute        bool              // events has ended while the worker was at work
 	held        []reports.Reading // events that came in during a setup, whose points may be described only then

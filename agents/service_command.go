@@ -317,7 +317,7 @@ func (s *service) apply(a *asked, work func(context.Context) (reports.Reading, e
 	var r reports.Reading
 	var renewed *reports.Service
 	inst := s.inst
-	s.begin(strings.TrimSpace(a.Verb+" "+a.Path), commandTimeout,
+	s.beginApply(strings.TrimSpace(a.Verb+" "+a.Path), commandTimeout,
 		func(ctx context.Context) (err error) {
 			if r, err = work(ctx); r.Time.IsZero() {
 				r.Time = time.Now() // what happens before the loop has it is newer

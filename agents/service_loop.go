@@ -14,20 +14,30 @@ import (
 
 // loop runs the service until ctx ends. It never waits for the agent: a call that does not come back leaves it free to answer.
 func (s *service) loop(ctx context.Context) {
-	defer close(s.over)
 	s.ctx = ctx
 	s.out.Keep(s.statusMessage(reports.Offline))
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for ctx.Err() == nil {
+	s.timer = time.NewTimer(0)
+	s.relief = time.AfterFunc(time.Hour, func() {
+		if s.lent.CompareAndSwap(true, false) {
+			s.rounds()
+		}
+	})
+	s.relief.Stop()
+	go s.rounds() // or who has relieved it closes over
+	<-s.over
+}
+
+// rounds is the loop.
+func (s *service) rounds() {
+	for s.ctx.Err() == nil {
 		s.work(time.Now())
-		timer.Reset(s.untilNext(time.Now()))
+		s.timer.Reset(s.untilNext(time.Now()))
 		var inbox <-chan intake
 		if s.call == nil || s.call.stuck {
 			inbox = s.inbox
 		}
 		select {
-		case <-ctx.Done():
+		case <-s.ctx.Done():
 		case in := <-inbox:
 			s.sampledLast = false
 			s.handle(in)
@@ -40,10 +50,13 @@ func (s *service) loop(ctx context.Context) {
 		case n := <-s.links.notes:
 			s.linkNote(n)
 		case s.alive <- struct{}{}:
-		case <-timer.C:
+		case <-s.timer.C:
 		}
 	}
 	s.stop()
+	s.timer.Stop()
+	s.relief.Stop()
+	close(s.over)
 }
 
 // work does what is due: it lets the filters have their turn and gives the idle worker its next job.
@@ -90,7 +103,7 @@ func (s *service) untilNext(now time.Time) time.Duration {
 // stop ends what the worker is doing, refuses what still waits, and closes the agent.
 func (s *service) stop() {
 	defer s.close()
-	grace := time.NewTimer(closeTimeout)
+	grace := time.NewTimer(closeTimeout - lentMost) // an agent may have kept the loop for as long
 	defer grace.Stop()
 	for range 2 { // the present call, then the close of the agent
 		if s.call != nil {
@@ -100,7 +113,7 @@ func (s *service) stop() {
 			case <-grace.C:
 				s.log.Error("agent does not return; it is left as it is", "call", s.call.what)
 				s.call.giveUp(reports.Errorf(reports.CodeOffline, "%s: the service is being stopped", s.call.what))
-				s.inst.abandon()
+				s.inst.abandon(s.outcomes)
 				s.started()
 				return
 			}

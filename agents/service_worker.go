@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"rollcall/reports"
@@ -45,9 +47,10 @@ func (i *instance) retire() {
 	close(i.jobs)
 }
 
-// abandon leaves a worker whose agent does not return, and has it close the agent should it ever.
-func (i *instance) abandon() {
+// abandon leaves an agent that does not return, and has the worker close it should it ever.
+func (i *instance) abandon(outcomes <-chan error) {
 	i.jobs <- func() {
+		<-outcomes // nobody waits for it any more
 		if i.agent != nil {
 			_ = guard(i.agent.Close) // nobody is left to be told
 		}
@@ -91,11 +94,40 @@ func guard(f func() error) (err error) {
 // begin has the worker do work, with a context of the timeout. When it has returned, then is called in the loop; when it does
 // not return in time, in spite of its context, giveUp is called first, and the agent counts as stuck until it does.
 func (s *service) begin(what string, timeout time.Duration, work func(context.Context) error, then, giveUp func(error)) {
-	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	job := s.job(what, timeout, work, then, giveUp)
+	s.inst.jobs <- func() { s.outcomes <- job() }
+}
+
+// lentMost is how long an agent may have the goroutine of the loop. A timer that ends before all others costs a system call, so this
+// is no shorter than somebody would notice.
+const lentMost = 100 * time.Millisecond
+
+// beginApply is begin, but an agent that is Prompt works in the goroutine of the loop, which saves two switches. If that takes long,
+// another goroutine takes the loop over, and this one ends with the work: no field of s may be touched after beginApply.
+func (s *service) beginApply(what string, timeout time.Duration, work func(context.Context) error, then, giveUp func(error)) {
+	if _, ok := s.inst.agent.(Prompt); !ok {
+		s.begin(what, timeout, work, then, giveUp)
+		return
+	}
+	job := s.job(what, timeout, work, then, giveUp)
+	s.lent.Store(true)
+	s.relief.Reset(lentMost)
+	err := job()
+	if !s.lent.CompareAndSwap(true, false) {
+		s.outcomes <- err
+		runtime.Goexit()
+	}
+	s.relief.Stop()
+	s.finish(err)
+}
+
+// job makes work the present call, and returns what carries it out.
+func (s *service) job(what string, timeout time.Duration, work func(context.Context) error, then, giveUp func(error)) func() error {
 	now := time.Now()
+	ctx := &callContext{Context: s.ctx, at: now.Add(timeout)}
 	grace := min(max(timeout/4, 20*time.Millisecond), time.Second)
-	s.call = &call{what: what, started: now, stuckAt: now.Add(timeout + grace), cancel: cancel, then: then, giveUp: giveUp}
-	s.inst.jobs <- func() { s.outcomes <- guard(func() error { return work(ctx) }) }
+	s.call = &call{what: what, started: now, stuckAt: now.Add(timeout + grace), cancel: ctx.cancel, then: then, giveUp: giveUp}
+	return func() error { return guard(func() error { return work(ctx) }) }
 }
 
 // finish ends the present call with what it returned.
@@ -243,4 +275,62 @@ func (s *service) closeAgent() {
 		inst.retire()
 		s.inst = nil
 	}, func(error) { inst.link.end() })
+}
+
+// callContext is the context of a call. It has no timer before somebody waits for its end, since most calls are over at once.
+type callContext struct {
+	context.Context
+	at time.Time
+
+	mu    sync.Mutex
+	timed context.Context // made by Done
+	stop  context.CancelFunc
+	ended bool
+}
+
+// Deadline implements context.Context.
+func (c *callContext) Deadline() (time.Time, bool) { return c.at, true }
+
+// Done implements context.Context.
+func (c *callContext) Done() <-chan struct{} { return c.deadline().Done() }
+
+// Err implements context.Context.
+func (c *callContext) Err() error {
+	c.mu.Lock()
+	timed, ended := c.timed, c.ended
+	c.mu.Unlock()
+	switch {
+	case timed != nil:
+		return timed.Err()
+	case ended:
+		return context.Canceled
+	case c.Context.Err() != nil:
+		return c.Context.Err()
+	case !time.Now().Before(c.at):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// deadline returns the context that ends as this one does.
+func (c *callContext) deadline() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil {
+		c.timed, c.stop = context.WithDeadline(c.Context, c.at)
+		if c.ended {
+			c.stop()
+		}
+	}
+	return c.timed
+}
+
+// cancel ends it.
+func (c *callContext) cancel() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.stop != nil {
+		c.stop()
+	}
 }

@@ -95,6 +95,9 @@ func TestPanicRebuildsTheAgent(t *testing.T) {
 		"apply": func(a *fakeAgent) {
 			a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { panic("boom") }
 		},
+		"prompt apply": func(a *fakeAgent) {
+			a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { panic("boom") }
+		},
 		"setup": func(a *fakeAgent) { a.onSetup = func(context.Context, []byte) error { panic("boom") } },
 		"close too": func(a *fakeAgent) {
 			a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { panic("boom") }
@@ -107,10 +110,13 @@ func TestPanicRebuildsTheAgent(t *testing.T) {
 			boom(bad)
 			var made atomic.Int64
 			inBubble(t, nil, func() (Agent, error) {
-				if made.Add(1) == 1 {
-					return bad, nil
+				if made.Add(1) > 1 {
+					return newFake(), nil
 				}
-				return newFake(), nil
+				if strings.HasPrefix(name, "prompt") {
+					return promptFake{bad}, nil
+				}
+				return bad, nil
 			}, func(b *bench) {
 				b.do("set/relay", "ON")
 				b.do("setup", "x: 1")
@@ -137,65 +143,80 @@ func TestPanicRebuildsTheAgent(t *testing.T) {
 	}
 }
 
+// promptFake is called in the goroutine of the loop.
+type promptFake struct{ *fakeAgent }
+
+func (promptFake) Prompt() {}
+
+// eachWay runs a test with an agent that is called by the worker and with one that is called by the loop.
+func eachWay(t *testing.T, test func(t *testing.T, a *fakeAgent, as Agent)) {
+	t.Run("worker", func(t *testing.T) { t.Parallel(); a := newFake(); test(t, a, a) })
+	t.Run("loop", func(t *testing.T) { t.Parallel(); a := newFake(); test(t, a, promptFake{a}) })
+}
+
 // TestAgentThatDoesNotReturn has an agent that ignores its context: the command is answered in time, later ones are refused,
 // and everything comes right once it returns.
 func TestAgentThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
-	a := newFake()
-	var hold chan struct{}
-	a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) {
-		<-hold
-		a.put(c.Path, c.Value)
-		return a.read(c.Path)
-	}
-	inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return a, nil }, func(b *bench) {
-		b.do("set/relay", "ON")
-		b.do("get/relay", "")
-		b.wantCodes()
-		b.after(commandTimeout + 2*time.Second)
-		b.wantCodes(reports.CodeTimeout, reports.CodeBusy)
-		b.do("set/level", "3")
-		b.do("set/level", "300")
-		b.do("get/description", "")
-		b.wantCodes(reports.CodeBusy, reports.CodeOutOfRange, "")
-		if got := b.state("/h/s/error"); !strings.Contains(got, "set relay: has not returned") {
-			t.Errorf("error = %q", got)
+	eachWay(t, func(t *testing.T, a *fakeAgent, as Agent) {
+		var hold chan struct{}
+		a.onApply = func(_ context.Context, c reports.Command) (reports.Reading, error) {
+			<-hold
+			a.put(c.Path, c.Value)
+			return a.read(c.Path)
 		}
-		b.wantState("status", "online")
-		b.after(30 * time.Second)
-		b.wantState("room/temp", "") // it went stale meanwhile
-		close(hold)
-		synctest.Wait()
-		b.wantState("relay", "ON") // what it did at last is known
-		b.after(2 * time.Second)
-		b.wantState("error", "")
-		b.wantState("room/temp", "20")
-		b.wantCodes()
-		b.do("get/relay", "")
-		b.wantCodes("")
+		inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return as, nil }, func(b *bench) {
+			b.do("set/relay", "ON")
+			b.do("get/relay", "")
+			b.wantCodes()
+			b.after(commandTimeout + 2*time.Second)
+			b.wantCodes(reports.CodeTimeout, reports.CodeBusy)
+			b.do("set/level", "3")
+			b.do("set/level", "300")
+			b.do("get/description", "")
+			b.wantCodes(reports.CodeBusy, reports.CodeOutOfRange, "")
+			if got := b.state("/h/s/error"); !strings.Contains(got, "set relay: has not returned") {
+				t.Errorf("error = %q", got)
+			}
+			b.wantState("status", "online")
+			b.after(30 * time.Second)
+			b.wantState("room/temp", "") // it went stale meanwhile
+			close(hold)
+			synctest.Wait()
+			b.wantState("relay", "ON") // what it did at last is known
+			b.after(2 * time.Second)
+			b.wantState("error", "")
+			b.wantState("room/temp", "20")
+			b.wantCodes()
+			b.do("get/relay", "")
+			b.wantCodes("")
+			b.do("set/relay", "OFF")
+			b.wantCodes("")
+		})
 	})
 }
 
 func TestStopWithAnAgentThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
-	a := newFake()
-	var hold chan struct{}
-	a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { <-hold; return reports.Reading{}, nil }
-	inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return a, nil }, func(b *bench) {
-		b.do("set/relay", "ON")
-		b.do("get", "")
-		start := time.Now()
-		b.stop()
-		if took := time.Since(start); took > closeTimeout {
-			t.Errorf("stop took %v, want %v at most", took, closeTimeout)
-		}
-		b.wantCodes(reports.CodeOffline, reports.CodeOffline)
-		close(hold)
-		synctest.Wait()
-		if a.closed != 1 {
-			t.Errorf("closed %d times after it returned at last, want once", a.closed)
-		}
-		b.do("get", "")
-		b.wantCodes(reports.CodeOffline)
+	eachWay(t, func(t *testing.T, a *fakeAgent, as Agent) {
+		var hold chan struct{}
+		a.onApply = func(context.Context, reports.Command) (reports.Reading, error) { <-hold; return reports.Reading{}, nil }
+		inBubble(t, nil, func() (Agent, error) { hold = make(chan struct{}); return as, nil }, func(b *bench) {
+			b.do("set/relay", "ON")
+			b.do("get", "")
+			start := time.Now()
+			b.stop()
+			if took := time.Since(start); took > closeTimeout {
+				t.Errorf("stop took %v, want %v at most", took, closeTimeout)
+			}
+			b.wantCodes(reports.CodeOffline, reports.CodeOffline)
+			close(hold)
+			synctest.Wait()
+			if a.closed != 1 {
+				t.Errorf("closed %d times after it returned at last, want once", a.closed)
+			}
+			b.do("get", "")
+			b.wantCodes(reports.CodeOffline)
+		})
 	})
 }
