@@ -1,0 +1,266 @@
+package census
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// round is one round under way.
+type round struct {
+	asked
+	number   uint16
+	sample   float64 // in round 0, the share that is asked
+	window   time.Duration
+	expected float64 // replies
+	salt     uint64
+	parts    []part
+	sends    []send
+	next     int           // of sends
+	begun    bool          // the first datagram to everyone was sent
+	heard    int           // new hosts
+	last     time.Duration // when there was one
+}
+
+// part is one range of the hosts, with the filter for it.
+type part struct {
+	Call
+	built bool
+}
+
+// send is a datagram to be sent.
+type send struct {
+	at   time.Duration
+	part int
+	to   ID
+}
+
+// Timing of rounds (DISCOVERY.md §5.3).
+const (
+	copyGap         = 500 * time.Microsecond  // between the copies of a request
+	quietCopyGap    = 1500 * time.Microsecond // where hardly anybody is expected: bursts of losses end meanwhile
+	wirelessCopyGap = 15 * time.Millisecond
+	partGap         = 60 * time.Microsecond // between datagrams at least
+	probeGap        = 100 * time.Microsecond
+	probeWindow     = time.Millisecond // of round 0
+	firstGuard      = 5 * time.Millisecond
+	finalGuard      = 5 * time.Millisecond
+	fewGuard        = 10 * time.Millisecond // the final one where few were heard
+	wirelessGuard   = 300 * time.Millisecond
+	maxGuard        = 250 * time.Millisecond // while nobody answers
+	atOnce          = 32                     // so many may answer at the same time
+)
+
+// Filters (DISCOVERY.md §5.4).
+const (
+	wholeFilter = 600  // hosts up to which there is one filter
+	perFilter   = 1400 // hosts in each, if there are several
+	bitsPerHost = 32   // at most
+	maxHashes   = 22
+)
+
+// lateRounds are when hosts whose first ARP request was lost may have sent the next: a second apart (RETRANS_TIME).
+var lateRounds = [...]time.Duration{time.Second + lateSlot, 3*time.Second + lateSlot}
+
+// plan returns the next round.
+func (s *Sweep) plan(now time.Duration) *round {
+	r := &round{number: s.n, salt: s.c.Salt()}
+	s.n++
+	switch r.number {
+	case 0:
+		s.planSample(r)
+	case 1:
+		r.asked = asked{requests: 2, replies: 1}
+		r.expected = s.populace
+		r.window = s.spread(s.populace)
+		r.parts = []part{{Call: Call{Salt: r.salt}, built: true}}
+	default:
+		s.planRest(r)
+	}
+	s.schedule(r, s.startOf(now))
+	return r
+}
+
+// planSample plans round 0: as many as fit half the socket's buffer even where there are the most hosts that can be.
+func (s *Sweep) planSample(r *round) {
+	const most = 65_536
+	r.sample = min(1.0/16, float64(s.c.Buffer)/2/most)
+	r.asked = asked{requests: 1, replies: 1}
+	r.window = probeWindow
+	r.parts = []part{{Call: Call{Salt: r.salt, Sample: uint64(r.sample * math.MaxUint64)}, built: true}}
+}
+
+// planRest plans a round that asks those who were not heard.
+func (s *Sweep) planRest(r *round) {
+	rest := s.surprise
+	if len(s.done) > 0 {
+		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.replies.without(s.drops)))
+		rest = max(rest, min(likely, 4*s.populace+float64(len(s.ids))))
+	}
+	copies := 3
+	switch {
+	case rest >= 1000:
+		copies = 1
+	case rest >= 200:
+		copies = 2
+	}
+	r.asked = asked{requests: 3, replies: copies}
+	r.expected = rest
+	r.window = s.spread((1.25*rest + 3*math.Sqrt(rest) + 5) * float64(copies))
+	n := len(s.ids)
+	if n == 0 {
+		r.parts = []part{{Call: Call{Salt: r.salt}, built: true}}
+		return
+	}
+	parts := 1
+	if n > wholeFilter {
+		parts = (n + perFilter - 1) / perFilter
+	}
+	size := min(s.c.Filter, n*bitsPerHost/8/parts+8)
+	share := float64(size) * 8 / (float64(n) / float64(parts)) // bits a host
+	hashes := min(max(math.Round(share*math.Ln2), 1), maxHashes)
+	r.hidden = math.Pow(1-math.Exp(-hashes/share), hashes)
+	step := math.MaxUint64/uint64(parts) + 1 // 0 for one part
+	for i := range parts {
+		c := Call{Salt: r.salt, Lo: uint64(i) * step, Hi: uint64(i+1) * step, Filter: make([]byte, size), Hashes: uint8(hashes)}
+		if i == parts-1 {
+			c.Hi = 0
+		}
+		r.parts = append(r.parts, part{Call: c})
+	}
+	r.window /= time.Duration(parts)
+}
+
+// spread returns over how long so many replies are spread.
+func (s *Sweep) spread(replies float64) time.Duration {
+	if replies <= atOnce {
+		return 0
+	}
+	return min(time.Duration(replies/s.rate*float64(time.Second)), MaxWindow)
+}
+
+// startOf returns when the next round begins: at once, unless it is a late one.
+func (s *Sweep) startOf(now time.Duration) time.Duration {
+	if len(s.done) == 0 || len(s.ids) == 0 || s.left > 0 || s.unheard() >= Delta || s.quiet() < s.need() || s.unprobed() || !s.stuck() {
+		return now
+	}
+	at := lateRounds[min(s.late, len(lateRounds)-1)]
+	s.late++
+	return max(at, now)
+}
+
+// schedule sets down when each datagram of the round is sent: the parts as far apart as their replies take, so that one part's
+// have come before the next part's, and the copies of each a little later.
+func (s *Sweep) schedule(r *round, start time.Duration) {
+	gap := copyGap
+	switch {
+	case s.c.Wireless:
+		gap = wirelessCopyGap
+	case r.number > 1 && r.expected < 0.5:
+		gap = quietCopyGap
+	}
+	for c := range r.requests {
+		for i := range r.parts {
+			at := start + time.Duration(c)*gap + time.Duration(i)*max(r.window, partGap)
+			r.sends = append(r.sends, send{at: at, part: i})
+		}
+	}
+	if r.number > 2 && len(s.missing) <= maxMissing {
+		at := start
+		for _, id := range s.Result().Missing {
+			if s.missing[id] < Probes {
+				r.sends = append(r.sends, send{at: at, part: -1, to: id})
+				at += probeGap
+			}
+		}
+	}
+	slices.SortStableFunc(r.sends, func(a, b send) int { return int(a.at - b.at) })
+	r.last = start
+}
+
+// send returns the next datagram of the round, and false if it has become needless.
+func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
+	d := r.sends[r.next]
+	r.next++
+	if d.part < 0 {
+		if _, silent := s.missing[d.to]; !silent {
+			return Ask{}, false // it has answered since
+		}
+		s.missing[d.to]++
+		s.probe++
+		// Rounds of their own: the host may have answered this round, and the reply was lost.
+		return Ask{Round: 1<<15 + s.probe, Seq: s.UnicastSeq(), Copies: 1, To: d.to, Call: Call{Salt: r.salt}}, true
+	}
+	p := &r.parts[d.part]
+	if !p.built {
+		s.fill(r)
+	}
+	s.seq++
+	s.sent = append(s.sent, now)
+	first := !r.begun
+	r.begun = true
+	r.last = max(r.last, now)
+	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), First: first}, true
+}
+
+// fill puts everyone who was heard into the filters of the parts that are to be sent still.
+func (s *Sweep) fill(r *round) {
+	step := math.MaxUint64/uint64(len(r.parts)) + 1
+	for _, id := range s.ids {
+		sp := SpreadOf(s.c.Sweep, r.salt, id)
+		i := 0
+		if step != 0 {
+			i = min(int(sp.Place/step), len(r.parts)-1)
+		}
+		r.parts[i].add(sp)
+	}
+	for i := range r.parts {
+		r.parts[i].built = true
+	}
+}
+
+// endOf returns when a round of which everything was sent is over, if nobody new is heard.
+func (s *Sweep) endOf(r *round) time.Duration {
+	if (len(s.c.Known) > 0 || !s.c.Open) && r.heard > 0 && s.left <= 0 && s.complete() {
+		return 0
+	}
+	guard := s.guard(r)
+	last := r.sends[len(r.sends)-1].at
+	return max(last+r.window+guard, r.last+min(guard, firstGuard))
+}
+
+// complete reports whether all who are known have answered.
+func (s *Sweep) complete() bool { return len(s.missing) == 0 && (s.c.Open || s.left <= 0) }
+
+// guard returns how long after the window replies may still come.
+func (s *Sweep) guard(r *round) time.Duration {
+	if len(s.ids) == 0 || s.left > 0 {
+		first := firstGuard
+		if r.number > 0 {
+			first = fewGuard << min(len(s.done), 8)
+		}
+		if s.c.Wireless {
+			first = max(first, wirelessGuard/3)
+		}
+		return min(first, maxGuard)
+	}
+	g := s.rtt.quantile(0.9)*11/10 + 300*time.Microsecond
+	if len(s.rtt.all) < 5 {
+		g = max(g, firstGuard)
+	}
+	if r.sample > 0 {
+		return g
+	}
+	s.timed(r)
+	if s.unheardAfter(append(slices.Clone(s.done), r.asked)) < Delta {
+		least := finalGuard
+		if len(s.ids) < fewHosts && (len(s.c.Known) == 0 || !s.complete()) {
+			least = fewGuard
+		}
+		if s.c.Wireless {
+			least = wirelessGuard
+		}
+		g = max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
+	}
+	return g
+}

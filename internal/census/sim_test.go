@@ -1,0 +1,257 @@
+package census
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// lossModel says whether a datagram is lost; up is the direction from the host to the requester.
+type lossModel interface {
+	lost(host int, up bool, at time.Duration, rnd *rand.Rand) bool
+}
+
+// bernoulli loses each datagram independently.
+type bernoulli float64
+
+func (p bernoulli) lost(_ int, _ bool, _ time.Duration, rnd *rand.Rand) bool {
+	return rnd.Float64() < float64(p)
+}
+
+// packetBursts is Gilbert and Elliott's model by datagrams: each direction of each host's link is good, or bad and loses
+// everything, and changes from one datagram to the next.
+type packetBursts struct {
+	toBad, toGood float64
+	bad           map[[2]int]bool
+}
+
+// newPacketBursts has bursts of so many datagrams on average, and the share of all lost.
+func newPacketBursts(share, mean float64) *packetBursts {
+	toGood := 1 / mean
+	return &packetBursts{toBad: toGood * share / (1 - share), toGood: toGood, bad: map[[2]int]bool{}}
+}
+
+func (g *packetBursts) lost(host int, up bool, _ time.Duration, rnd *rand.Rand) bool {
+	key := [2]int{host, 0}
+	if up {
+		key[1] = 1
+	}
+	bad, known := g.bad[key]
+	switch {
+	case !known:
+		bad = rnd.Float64() < g.toBad/(g.toBad+g.toGood)
+	case bad:
+		bad = rnd.Float64() >= g.toGood
+	default:
+		bad = rnd.Float64() < g.toBad
+	}
+	g.bad[key] = bad
+	return bad
+}
+
+// timeBursts is the same by time: a bad link loses everything in both directions.
+type timeBursts struct {
+	good, bad time.Duration // mean
+	links     map[int]*link
+}
+
+type link struct {
+	bad   bool
+	until time.Duration
+}
+
+func newTimeBursts(share float64, mean time.Duration) *timeBursts {
+	return &timeBursts{good: time.Duration(float64(mean) * (1 - share) / share), bad: mean, links: map[int]*link{}}
+}
+
+func (g *timeBursts) lost(host int, _ bool, at time.Duration, rnd *rand.Rand) bool {
+	l := g.links[host]
+	if l == nil {
+		l = &link{bad: rnd.Float64() < float64(g.bad)/float64(g.bad+g.good)}
+		g.links[host] = l
+		l.until = g.stay(l.bad, rnd)
+	}
+	for l.until < at {
+		l.bad = !l.bad
+		l.until += g.stay(l.bad, rnd)
+	}
+	return l.bad
+}
+
+func (g *timeBursts) stay(bad bool, rnd *rand.Rand) time.Duration {
+	mean := g.good
+	if bad {
+		mean = g.bad
+	}
+	return time.Duration(rnd.ExpFloat64() * float64(mean))
+}
+
+// world is one sweep in virtual time.
+type world struct {
+	n         int
+	known     int // of them
+	loss      lossModel
+	buffer    int // replies that fit the requester's socket; 0: any number
+	service   time.Duration
+	resolve   bool // hosts have to resolve the requester's address
+	deaf      map[int]bool
+	late      map[int]time.Duration // hosts that are silent before
+	limit     time.Duration
+	configure func(*Config)
+}
+
+// outcome is how it went.
+type outcome struct {
+	Result
+	heard         int
+	last, ends    time.Duration
+	replies       int
+	requestBytes  int
+	maxReplies    int
+	lostInBuffer  int
+	bytesOverSpot int // hosts that sent more than they got
+}
+
+type event struct {
+	at   time.Duration
+	host int  // that hears the request, or sends
+	ask  *Ask // request on its way; nil: the host's timer, or a reply on its way
+	r    *Heard
+}
+
+type events []event
+
+func (e events) Len() int           { return len(e) }
+func (e events) Less(i, j int) bool { return e[i].at < e[j].at }
+func (e events) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)        { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	old := *e
+	x := old[len(old)-1]
+	*e = old[:len(old)-1]
+	return x
+}
+
+const (
+	simRequest = 1300
+	simReply   = 400
+)
+
+// oneWay is half a round trip: 0.6 ms at the median, 3 ms at the 99th percentile of two.
+func oneWay(rnd *rand.Rand) time.Duration {
+	return time.Duration(0.3 * math.Exp(0.8*rnd.NormFloat64()) * float64(time.Millisecond))
+}
+
+func idOf(i int) ID {
+	var id ID
+	binary.BigEndian.PutUint64(id[:], uint64(i)+1)
+	return id
+}
+
+// run runs the sweep.
+func (w world) run(seed uint64) outcome {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	c := Config{Sweep: rnd.Uint64(), Open: true, Buffer: 6553, Filter: 1200, Limit: 5 * time.Second, Salt: rnd.Uint64}
+	if w.limit > 0 {
+		c.Limit = w.limit
+	}
+	for i := range w.known {
+		c.Known = append(c.Known, idOf(i))
+	}
+	if w.configure != nil {
+		w.configure(&c)
+	}
+	s := New(c)
+	hosts := make([]Attendance, w.n)
+	replies := make([]int, w.n)
+	out := outcome{}
+	var q events
+	epoch := time.Unix(0, 0)
+	free := time.Duration(0) // when the requester has read all that came
+	timer := func(i int, now time.Duration) {
+		if at, ok := hosts[i].Due(); ok {
+			heap.Push(&q, event{at: max(at.Sub(epoch), now), host: i})
+		}
+	}
+	hear := func(i int, a *Ask, now time.Duration) {
+		h := &hosts[i]
+		h.Hear(a.Seq, simRequest)
+		sp := SpreadOf(c.Sweep, a.Salt, idOf(i))
+		switch {
+		case !a.InRange(sp):
+		case a.Heard(sp):
+			h.Cancel()
+		default:
+			if h.Plan(a.Round, a.Seq, a.Window, sp.Slot, a.Copies, epoch.Add(now)) {
+				timer(i, now)
+			}
+		}
+	}
+	now := time.Duration(0)
+	for {
+		asks, wake, done := s.Next(now)
+		if done {
+			out.ends = now
+			break
+		}
+		for _, a := range asks {
+			out.requestBytes += simRequest
+			for i := range w.n {
+				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || now < w.late[i] || w.loss.lost(i, false, now, rnd) {
+					continue
+				}
+				heap.Push(&q, event{at: now + oneWay(rnd), host: i, ask: &a})
+			}
+		}
+		if len(q) == 0 || q[0].at >= wake {
+			now = max(wake, now)
+			continue
+		}
+		e := heap.Pop(&q).(event)
+		now = max(now, e.at)
+		switch {
+		case e.ask != nil:
+			hear(e.host, e.ask, now)
+		case e.r != nil:
+			if s.Hear(*e.r, now) {
+				out.heard++
+				out.last = now
+			}
+		default:
+			h := &hosts[e.host]
+			at, ok := h.Due()
+			if !ok || at.Sub(epoch) > now {
+				break // cancelled, or another timer is for it
+			}
+			if t, ok := h.Take(simReply, epoch.Add(now)); ok {
+				replies[e.host]++
+				if !w.loss.lost(e.host, true, now, rnd) {
+					at := now + oneWay(rnd)
+					if waiting := free - at; w.buffer > 0 && waiting > time.Duration(w.buffer)*w.service {
+						out.lostInBuffer++
+						s.Dropped(uint32(out.lostInBuffer))
+					} else {
+						free = max(free, at) + w.service
+						heap.Push(&q, event{at: free, host: e.host,
+							r: &Heard{ID: idOf(e.host), Seq: t.Seq, First: h.First, Tx: t.Tx, Delay: t.Delay, Resolved: w.resolve}})
+					}
+				}
+			}
+			timer(e.host, now)
+		}
+	}
+	for i := range hosts {
+		out.replies += replies[i]
+		if hosts[i].out > hosts[i].in {
+			out.bytesOverSpot++
+		}
+	}
+	if w.n > 0 {
+		out.maxReplies = slices.Max(replies)
+	}
+	out.Result = s.Result()
+	return out
+}

@@ -1,0 +1,72 @@
+package census
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// ID is the id of a host.
+type ID = [8]byte
+
+// Spread holds the hashes of one host in one round of one sweep. They are keyed by sweep and salt, so that nobody can choose
+// an id that always hides in a filter or always comes first. Its words are, in this order, the four of SHA-256(sweep id, salt,
+// host id).
+type Spread struct {
+	Place  uint64 // in the range of a request
+	Sample uint64 // against the sample of a request
+	Slot   uint64 // in the window
+	Bloom  uint64 // of which the bits in the filter are made
+}
+
+// SpreadOf returns the hashes of a host.
+func SpreadOf(sweep, salt uint64, id ID) Spread {
+	var in [24]byte
+	binary.BigEndian.PutUint64(in[:], sweep)
+	binary.BigEndian.PutUint64(in[8:], salt)
+	copy(in[16:], id[:])
+	h := sha256.Sum256(in[:])
+	return Spread{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:]),
+		binary.BigEndian.Uint64(h[16:]), binary.BigEndian.Uint64(h[24:])}
+}
+
+// Call is that part of a request which decides who answers it.
+type Call struct {
+	Sample uint64 // hosts whose sample hash is below it answer; 0: all
+	Lo, Hi uint64 // hosts whose place is in [Lo, Hi) answer; Hi 0: no upper bound
+	Salt   uint64 // of the hashes
+	Filter []byte // Bloom filter of hosts already heard; empty: none was
+	Hashes uint8  // bits of a host in the filter
+}
+
+// Heard reports whether the host is in the filter.
+func (c *Call) Heard(s Spread) bool {
+	if len(c.Filter) == 0 {
+		return false
+	}
+	for i := range c.Hashes {
+		n := s.bit(i, len(c.Filter))
+		if c.Filter[n/8]&(1<<(n%8)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// InRange reports whether the host is among those that the request is for, whether it was heard or not.
+func (c *Call) InRange(s Spread) bool {
+	return s.Place >= c.Lo && (c.Hi == 0 || s.Place < c.Hi) && (c.Sample == 0 || s.Sample < c.Sample)
+}
+
+// add puts a host into the filter.
+func (c *Call) add(s Spread) {
+	for i := range c.Hashes {
+		n := s.bit(i, len(c.Filter))
+		c.Filter[n/8] |= 1 << (n % 8)
+	}
+}
+
+// bit returns the place of the host's i-th bit in a filter of size bytes.
+func (s Spread) bit(i uint8, size int) uint64 {
+	step := s.Bloom&0xffffffff | 1
+	return (s.Bloom>>32 + uint64(i)*step) % (uint64(size) * 8)
+}

@@ -1,0 +1,295 @@
+package census
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+const (
+	maxRounds  = 64
+	maxMissing = 256 // known hosts that are asked one by one; where more are silent this is another network
+	fewHosts   = 50  // heard, below which more care is taken
+	// patience is how long to wait for the first answer at all, and for addresses that were named.
+	patience = time.Second
+	lateSlot = 50 * time.Millisecond // after the kernel's next ARP request
+)
+
+// Sweep is a sweep under way. It is not safe for concurrent use.
+type Sweep struct {
+	c        Config
+	rate     float64
+	seq      uint32
+	single   uint32 // last sequence number of a unicast datagram, above UnicastSeq
+	sent     []time.Duration
+	cur      *round
+	done     []asked       // the rounds in which everyone was asked
+	n        uint16        // number of the next round
+	lastSend time.Duration // of the last round
+	probe    uint16        // number of the last probe
+
+	ids       []ID // heard, in this order
+	heard     map[ID]bool
+	missing   map[ID]int // known and silent, with how often they were asked by unicast
+	fresh     int        // heard and not known
+	left      int        // Singles that have not answered
+	resolved  int        // that had to resolve our address
+	requests  tally
+	replies   tally
+	rtt       times
+	turns     int     // rounds in which everyone was asked
+	populace  float64 // how many there are likely to be
+	surprise  float64 // how many came where few were expected
+	found     int     // the last round that brought somebody new, from 1
+	drops     uint32
+	dropsSeen uint32
+	late      int // late rounds so far
+	over      bool
+	result    Result
+}
+
+// New returns a sweep that begins at time 0.
+func New(c Config) *Sweep {
+	if c.Rate == 0 {
+		c.Rate = DefaultRate
+	}
+	if c.Buffer == 0 {
+		c.Buffer = DefaultBuffer
+	}
+	s := &Sweep{c: c, rate: c.Rate, heard: map[ID]bool{}, missing: map[ID]int{}, left: c.Singles, single: UnicastSeq - 1}
+	for _, id := range c.Known {
+		s.missing[id] = 0
+	}
+	s.populace = 1.1*float64(len(s.missing)) + 5
+	if len(s.missing) > 0 || !c.Open {
+		s.n = 1
+	}
+	return s
+}
+
+// Next returns what to send now, and when to call again if nothing is heard before. done is true when the sweep is over.
+func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done bool) {
+	for !s.over {
+		if now >= s.c.Limit {
+			s.end("time is up")
+			break
+		}
+		if s.cur == nil {
+			s.cur = s.plan(now)
+		}
+		r := s.cur
+		for r.next < len(r.sends) && r.sends[r.next].at <= now {
+			if a, ok := s.send(r, now); ok {
+				out = append(out, a)
+			}
+		}
+		if r.next < len(r.sends) {
+			return out, min(r.sends[r.next].at, s.c.Limit), false
+		}
+		if end := s.endOf(r); now < end {
+			return out, min(end, s.c.Limit), false
+		}
+		s.cur = nil
+		s.finish(r, now)
+	}
+	return out, now, true
+}
+
+// UnicastSeq returns the sequence number for a datagram to a single host that the sweep knows nothing of, such as for a
+// further page of its reply.
+func (s *Sweep) UnicastSeq() uint32 {
+	s.single++
+	return s.single
+}
+
+// WasSent reports whether there has been a request of this sequence number.
+func (s *Sweep) WasSent(seq uint32) bool {
+	return seq != 0 && (seq <= s.seq || seq >= UnicastSeq && seq <= s.single)
+}
+
+// Hear takes a reply and returns whether it is the host's first.
+func (s *Sweep) Hear(h Heard, now time.Duration) bool {
+	if s.heard[h.ID] {
+		return false
+	}
+	s.heard[h.ID] = true
+	s.ids = append(s.ids, h.ID)
+	if _, known := s.missing[h.ID]; known {
+		delete(s.missing, h.ID)
+	} else {
+		s.fresh++
+	}
+	if h.Resolved {
+		s.resolved++
+	}
+	if h.First > 0 && h.First <= s.seq {
+		s.requests.add(float64(h.First - 1))
+	}
+	if h.Tx > 0 {
+		s.replies.add(float64(h.Tx - 1))
+	}
+	if h.Seq > 0 && int(h.Seq) <= len(s.sent) {
+		s.rtt.add(now - s.sent[h.Seq-1] - h.Delay)
+	}
+	if s.cur != nil {
+		s.cur.heard++
+		s.cur.last = now
+	}
+	return true
+}
+
+// Answered takes note that one of the Singles has answered.
+func (s *Sweep) Answered() { s.left-- }
+
+// Dropped takes the socket's drop counter.
+func (s *Sweep) Dropped(total uint32) { s.drops = total }
+
+// Result returns how the sweep went, or goes so far.
+func (s *Sweep) Result() Result {
+	r := s.result
+	r.PMiss = min(s.unheard(), 1)
+	r.RequestLoss, r.ReplyLoss, r.Rounds, r.Drops = s.requests.rate(), s.replies.rate(), s.turns, s.drops
+	for id := range s.missing {
+		r.Missing = append(r.Missing, id)
+	}
+	slices.SortFunc(r.Missing, func(a, b ID) int { return slices.Compare(a[:], b[:]) })
+	return r
+}
+
+func (s *Sweep) end(why string) {
+	s.over = true
+	s.result.Complete, s.result.Why = why == "", why
+}
+
+// strangers is how many hosts are there, before anything was heard, that are not among those known: a new one comes in one
+// sweep of fifty.
+const strangers = 0.02
+
+// unheard returns the expected number of hosts, other than those known, that are there and were not heard.
+func (s *Sweep) unheard() float64 { return s.unheardAfter(s.done) }
+
+func (s *Sweep) unheardAfter(rounds []asked) float64 {
+	if !s.c.Open {
+		return 0
+	}
+	hosts := max(float64(len(s.ids)), 1)
+	if len(s.c.Known) > 0 {
+		hosts = float64(s.fresh) + strangers
+	}
+	q, p := s.requests, s.replies.without(s.drops)
+	span := time.Duration(0)
+	for i, a := range rounds {
+		if span += a.span; i > 0 {
+			span += a.pause
+		}
+	}
+	stuckQ, stuckP := q.stuck(rounds, requestCopies), p.stuck(rounds, replyCopies)
+	inQ, _ := q.burst()
+	inP, _ := p.burst()
+	both := float64(len(rounds)) * max(stuckQ*inP, stuckP*inQ) // a burst of requests up to some round, of replies from there
+	return expect(hosts, silent(rounds, q, p)+stuckQ+stuckP+both+max(q.shadowed(span), p.shadowed(span)))
+}
+
+// expect returns how many are unheard where so many were heard and each had the probability q to stay so.
+func expect(hosts, q float64) float64 {
+	if q >= 1 {
+		return math.Inf(1)
+	}
+	return hosts * q / (1 - q)
+}
+
+// finish takes a round that is over into account, and ends the sweep if it can.
+func (s *Sweep) finish(r *round, now time.Duration) {
+	dropped := s.drops - s.dropsSeen
+	s.dropsSeen = s.drops
+	if dropped > 0 || s.crowded() {
+		s.rate = max(s.rate/2, WirelessRate/2)
+	}
+	if r.sample > 0 {
+		k := float64(r.heard) + float64(dropped)
+		s.populace = (k + 1.5*math.Sqrt(k) + 1) / r.sample
+		return
+	}
+	s.turns++
+	if r.heard > 0 {
+		s.found = s.turns
+	}
+	s.surprise = float64(dropped)
+	if n := float64(r.heard); n > 3*r.expected {
+		s.surprise += n
+	}
+	s.timed(r)
+	s.lastSend = r.sends[len(r.sends)-1].at
+	if dropped == 0 { // else nobody can say who was not heard
+		s.done = append(s.done, r.asked)
+	}
+	switch why, more := s.unsure(now); {
+	case !more:
+		s.end(why)
+	case s.turns == maxRounds:
+		s.end("hosts still turn up after many rounds")
+	}
+}
+
+// timed notes when a round was sent.
+func (s *Sweep) timed(r *round) {
+	first, last := r.sends[0].at, r.sends[len(r.sends)-1].at
+	r.pause, r.span = first-s.lastSend, last-first
+}
+
+// crowded reports whether replies, which come in crowds, get lost much more often than requests, which do not.
+func (s *Sweep) crowded() bool {
+	return s.replies.hosts >= fewHosts && s.replies.rate() > s.requests.rate()+0.15 && s.rate > s.c.Rate/4
+}
+
+// unsure reports whether another round is needed; if not, why is empty or what the sweep has to say for being incomplete.
+func (s *Sweep) unsure(now time.Duration) (why string, more bool) {
+	waiting := len(s.ids) == 0 || s.left > 0
+	switch {
+	case !s.c.Open && s.left <= 0:
+		return "", false
+	case waiting && now < min(patience, s.c.Limit):
+		return "", true
+	case len(s.ids) == 0:
+		return "nobody answered", false
+	case !s.c.Open:
+		return fmt.Sprintf("%d of the addresses that were asked did not answer", s.left), false
+	case s.unheard() >= Delta || s.quiet() < s.need() || s.unprobed():
+		return "", true
+	case s.stuck() && s.late < len(lateRounds):
+		return "", true
+	}
+	return "", false
+}
+
+// quiet returns how many rounds ago somebody new was heard.
+func (s *Sweep) quiet() int { return s.turns - s.found }
+
+// need returns how many quiet rounds there must be: losses that come in bursts show as hosts that are found late.
+func (s *Sweep) need() int {
+	if len(s.ids) >= fewHosts {
+		return max(1, (s.found-1)/2)
+	}
+	return max(2, s.found-1)
+}
+
+// unprobed reports whether known hosts are to be asked by unicast still.
+func (s *Sweep) unprobed() bool {
+	if len(s.missing) > maxMissing {
+		return false
+	}
+	for _, n := range s.missing {
+		if n < Probes {
+			return true
+		}
+	}
+	return false
+}
+
+// stuck reports whether hosts may be waiting for the requester's hardware address: some had to ask for it, and datagrams get
+// lost.
+func (s *Sweep) stuck() bool {
+	lost := s.requests.lost + s.replies.lost
+	return s.resolved > 0 && lost >= 2 && max(s.requests.rate(), s.replies.rate()) >= 0.02
+}
