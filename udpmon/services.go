@@ -100,10 +100,21 @@ func (s *services) described(name string, payload []byte, now time.Time) {
 	}
 	s.update(name, func(e *entry) {
 		e.described, e.Function, e.Points, e.said, e.heard = len(payload) > 0, d.Function, len(d.Points), now, time.Time{}
-		e.Simulated = d.Simulated
+		e.Simulated, e.Classes = d.Simulated, classes(d)
 		sum := sha256.Sum256(payload)
 		copy(e.Digest[:], sum[:])
 	})
+}
+
+// classes returns the device classes of a service's points, each once.
+func classes(d reports.Service) string {
+	var all []string
+	for _, p := range d.Points {
+		if p.Class != "" && !slices.Contains(all, p.Class) {
+			all = append(all, p.Class)
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // status takes a status message.

@@ -22,10 +22,19 @@ type asking struct {
 	to         []string
 	interfaces []string
 	wait       time.Duration
+	waitSaid   func() bool // the user has said how long to wait
+	want       string
 	port       int
 	via        string
 	topic      string
 }
+
+// How long is listened unless the user says: a sweep by UDP ends by itself long before, one that collects answers at a broker
+// can't know when it is complete.
+const (
+	longestWait = 5 * time.Second
+	collectWait = time.Second
+)
 
 // maxWait bounds --wait and --timeout.
 const maxWait = 5 * time.Minute
@@ -35,7 +44,8 @@ func (q *asking) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var((*words)(&q.to), "to", "host, host:port, broadcast address or network (10.1.2.0/24) to ask instead of everybody (may be repeated)")
 	f.Var((*words)(&q.interfaces), "interface", "network interface to ask on; default: every usable one (may be repeated)")
-	f.DurationVar(&q.wait, "wait", time.Second, "how long to listen for answers at most")
+	f.DurationVar(&q.wait, "wait", longestWait, "how long to listen for answers at most; by mqtt 1s unless it is said")
+	q.waitSaid = func() bool { return f.Changed("wait") }
 	f.IntVar(&q.port, "port", discover.Port, "UDP port to ask")
 	q.via = viaUDP
 }
@@ -79,6 +89,12 @@ func (q *asking) check() error {
 	}
 	if slices.Contains(q.interfaces, "") {
 		return usagef(`--interface: "" is no network interface`)
+	}
+	if err := discover.ValidSelector(q.want); err != nil {
+		return usagef("--want: %v", err)
+	}
+	if q.via != viaUDP && q.waitSaid != nil && !q.waitSaid() {
+		q.wait = collectWait
 	}
 	switch q.via {
 	case viaUDP:
@@ -161,9 +177,10 @@ type round struct {
 	id      uint64
 	elapsed time.Duration
 	stats   discover.SweepStats
-	wrong   int  // messages by MQTT that were no answers
-	dropped int  // answers by MQTT that came too fast
-	whole   bool // it was not interrupted
+	missing []string // names of known hosts that did not answer
+	wrong   int      // messages by MQTT that were no answers
+	dropped int      // answers by MQTT that came too fast
+	whole   bool     // it was not interrupted
 	show    func(news)
 }
 
@@ -172,13 +189,13 @@ func (rd *round) took() time.Duration { return rd.elapsed.Round(time.Millisecond
 
 // ask sweeps once. It calls show, if that is not nil, for each piece of news as it comes in. The collector may be nil. An
 // interruption is no error: what was heard until then is returned.
-func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discover.ID, show func(news)) (*round, error) {
+func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discover.Known, show func(news)) (*round, error) {
 	rd := &round{roll: newRoll(), id: rand.Uint64N(1<<53-1) + 1, show: show}
 	to, err := q.addresses(ctx)
 	if err != nil {
 		return rd, err
 	}
-	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait,
+	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait, Want: q.want,
 		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
 	if conf.Sealed {
 		who, err := a.who()

@@ -231,8 +231,27 @@ func (c *cache) describe(id, hostname string, services []reports.Service) {
 }
 
 // expect returns the hosts that answered the last sweep of this scope. One that has vanished is missing from the next list,
-// so that it makes one sweep wait, not all.
-func (c *cache) expect(scope string) []discover.ID { return expected(c.Last[scope].IDs) }
+// so that it is asked for, and told of as missing, once.
+func (c *cache) expect(scope string) (out []discover.Known) {
+	at := map[string]string{}
+	for _, e := range c.Hosts {
+		at[e.ID] = e.Probe
+	}
+	for _, id := range c.Last[scope].IDs {
+		out = append(out, expected(id, at[id])...)
+	}
+	return out
+}
+
+// nameOf returns what a person calls the host of an id.
+func (c *cache) nameOf(id discover.ID) string {
+	for _, e := range c.Hosts {
+		if e.ID == id.String() {
+			return e.Hostname
+		}
+	}
+	return id.String()
+}
 
 // scope names the network that a sweep asks: the nets that this machine is in, and the options. It is "" for a sweep in the
 // original form only, which no known host answers by UDP.
@@ -248,7 +267,7 @@ func (q *asking) scope() string {
 		}
 	}
 	slices.Sort(nets)
-	sum := sha256.Sum256(fmt.Append(nil, nets, err, q.to, q.interfaces, q.port))
+	sum := sha256.Sum256(fmt.Append(nil, nets, err, q.to, q.interfaces, q.port, q.want))
 	return hex.EncodeToString(sum[:8])
 }
 

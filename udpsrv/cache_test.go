@@ -63,7 +63,8 @@ func TestCacheRoundTrip(t *testing.T) {
 	if got, want := names(c), []string{"aa pi1 10.0.0.1:37030", "bb pi2 10.0.0.2:37030"}; !slices.Equal(got, want) {
 		t.Errorf("hosts = %q, want %q", got, want)
 	}
-	if got := c.expect("home"); len(got) != 2 || got[0] != (discover.ID{0xaa, 1, 2, 3, 4, 5, 6, 7}) {
+	if got := c.expect("home"); len(got) != 2 || got[0].ID != (discover.ID{0xaa, 1, 2, 3, 4, 5, 6, 7}) ||
+		got[0].At.String() != "10.0.0.1:37030" || c.nameOf(got[0].ID) != "pi1" || c.nameOf(discover.ID{1}) != "0100000000000000" {
 		t.Errorf("expect = %v", got)
 	}
 	if got := c.expect("elsewhere"); got != nil {

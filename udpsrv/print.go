@@ -66,11 +66,15 @@ func (t *table) line(mark string, cells ...string) {
 type document struct {
 	ID        uint64          `json:"id"`
 	ElapsedMS int64           `json:"elapsed_ms"`
+	Complete  bool            `json:"complete"`          // nobody who is there is unheard, but for PMiss
+	PMiss     float64         `json:"p_miss"`            // bound of the number of hosts that are unheard
+	Missing   []string        `json:"missing,omitempty"` // known hosts that did not answer
 	Hosts     []reports.Found `json:"hosts"`
 }
 
 func (rd *round) document() document {
-	d := document{ID: rd.id, ElapsedMS: rd.elapsed.Milliseconds(), Hosts: []reports.Found{}}
+	d := document{ID: rd.id, ElapsedMS: rd.elapsed.Milliseconds(), Hosts: []reports.Found{},
+		Complete: rd.stats.Complete, PMiss: rd.stats.PMiss, Missing: rd.missing}
 	for _, h := range rd.sorted() {
 		d.Hosts = append(d.Hosts, h.public())
 	}
@@ -103,6 +107,10 @@ func (a *app) summary(rd *round) {
 	}
 	fmt.Fprintf(a.err, "%s, %s in %s (%d datagrams sent, %d received)\n", plural(len(rd.hosts), "host"),
 		plural(rd.services(), "service"), rd.took(), rd.stats.Sent, rd.stats.Received)
+	fmt.Fprintln(a.err, clean(rd.verdict()))
+	if len(rd.missing) > 0 {
+		a.warnf("missing, known from the last sweep: %s", listed(rd.missing))
+	}
 	if n := rd.stats.Wrong + rd.wrong + rd.refused; n > 0 {
 		a.warnf("%s not understood and left out", plural(n, "answer"))
 	}
@@ -111,6 +119,17 @@ func (a *app) summary(rd *round) {
 		a.warnf("%s came too fast and lost", plural(rd.dropped, "answer"))
 	}
 	a.notes(rd.roll)
+}
+
+// verdict says whether all who are there were heard.
+func (rd *round) verdict() string {
+	switch {
+	case rd.stats.Complete:
+		return "complete, P(miss) < 1e-4"
+	case rd.stats.Why != "":
+		return "incomplete: " + rd.stats.Why
+	}
+	return "incomplete: answers by MQTT can't be counted"
 }
 
 // crowds says from where more hosts answered than are believed.

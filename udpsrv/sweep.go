@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,13 +29,14 @@ func newSweep(a *app) *cobra.Command {
 
 Rows come as answers come. With --via mqtt the question is put in the original form, and the answers are collected at the
 broker that --broker names, or at one that is opened for the time of the sweep.`,
-		Example: "  udpsrv sweep\n  udpsrv sweep --json | jq '.hosts[].hostname'\n  udpsrv sweep --watch\n  udpsrv sweep --to 10.1.2.3,10.1.2.4",
+		Example: "  udpsrv sweep\n  udpsrv sweep --json | jq '.hosts[].hostname'\n  udpsrv sweep --watch\n  udpsrv sweep --want 'pizero*,service=gpio'\n  udpsrv sweep --to 10.1.2.3,10.1.2.4",
 		Args:    noArgs,
 		RunE:    action(func(ctx context.Context, _ []string) error { return s.run(ctx, a) }),
 	}
 	s.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.via, "via", viaUDP, "how hosts answer: udp, mqtt (the original form) or both")
+	f.StringVar(&s.want, "want", "", "only hosts of this name pattern, or service=PATTERN, class=PATTERN, or several with commas")
 	f.StringVar(&s.topic, "topic", "/stat/data", "topic that answers by mqtt are collected on")
 	f.BoolVar(&s.json, "json", false, "print one JSON object; with --watch one for each change")
 	f.BoolVar(&s.watch, "watch", false, "sweep again and again, and print what changes, until interrupted")
@@ -79,6 +81,9 @@ func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
 	if err != nil {
 		return err
 	}
+	for _, id := range rd.stats.Missing {
+		rd.missing = append(rd.missing, known.nameOf(id))
+	}
 	if s.json {
 		if err := printJSON(a.out, rd.document()); err != nil {
 			return err
@@ -97,12 +102,12 @@ func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
 	return nil
 }
 
-// expected is the ids of hosts, for discover.SweepConfig.Expect.
-func expected(ids []string) (out []discover.ID) {
-	for _, s := range ids {
-		if id, ok := parseID(s); ok {
-			out = append(out, id)
-		}
+// expected is the host of an id, for discover.SweepConfig.Expect; none if it is no id. probe is where it answers, or "".
+func expected(id, probe string) []discover.Known {
+	known, ok := parseID(id)
+	if !ok {
+		return nil
 	}
-	return out
+	at, _ := netip.ParseAddrPort(probe) // if it is none, the host can't be asked by unicast
+	return []discover.Known{{ID: known, At: at}}
 }

@@ -35,7 +35,7 @@ var (
 	counts   = regexp.MustCompile(`in \S+ \(\d+ datagrams sent, \d+ received\)`)
 )
 
-const golden = `{"ID","hosts":[` +
+const golden = `{"ID","complete":true,"p_miss":0,"hosts":[` +
 	`{"id":"aa00000000000000","hostname":"bare","ipaddr":"127.0.0.1","extaddr":"203.0.113.9","via":["udp"],"services":[]},` +
 	`{"id":"bb01020304050607","hostname":"pizero2","ipaddr":"127.0.0.1","extaddr":"","via":["udp"],"services":[` + services + `]},` +
 	`{"id":"cc01020304050607","hostname":"pizero2","ipaddr":"127.0.0.1","extaddr":"","via":["udp"],"services":[` + services + `]}]}` + "\n"
@@ -77,6 +77,7 @@ func TestSweepTable(t *testing.T) {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	wantErr := "3 hosts, 4 services COUNTS\n" +
+		"complete, P(miss) < 1e-4\n" +
 		"udpsrv: warning: 2 hosts are named pizero2: bb01020304050607 at 127.0.0.1, cc01020304050607 at 127.0.0.1\n" +
 		"open, answering anyone (no authorized_operators file): pizero2\n"
 	if got := counts.ReplaceAllString(stderr, "COUNTS"); got != wantErr {
@@ -88,7 +89,7 @@ func TestSweepFindsNobody(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
 	stdout, stderr := l.want(exitFail, "sweep", "--json", "--to", freePort(t), "--wait", "150ms")
-	if got := volatile.ReplaceAllString(stdout, `"ID"`); got != `{"ID","hosts":[]}`+"\n" {
+	if got := volatile.ReplaceAllString(stdout, `"ID"`); got != `{"ID","complete":false,"p_miss":1,"hosts":[]}`+"\n" {
 		t.Errorf("stdout: %s", got)
 	}
 	// The time is that which it took, not that which it might have taken.
@@ -129,24 +130,51 @@ func (o *onWrite) Write(b []byte) (int, error) {
 	return o.Buffer.Write(b)
 }
 
-// A host that has vanished makes one sweep wait for it, not every later one.
-func TestVanishedHostIsWaitedForOnce(t *testing.T) {
+// A host that has vanished is told of as missing, once.
+func TestVanishedHostIsMissedOnce(t *testing.T) {
 	t.Parallel()
 	stays, goes, l := boot(t, hostNamed("stays", 1), nil), boot(t, hostNamed("goes", 2), nil), newLaptop(t)
-	elapsed := func() (ms float64) {
+	sweep := func() (d document, stderr string) {
 		t.Helper()
-		stdout, _ := l.want(exitOK, "sweep", "--json", "--wait", "900ms", "--to", stays.addr+","+goes.addr)
-		var d document
+		stdout, stderr := l.want(exitOK, "sweep", "--json", "--to", stays.addr+","+goes.addr)
 		if err := json.Unmarshal([]byte(stdout), &d); err != nil {
 			t.Fatal(err)
 		}
-		return float64(d.ElapsedMS)
+		return d, stderr
 	}
-	first := elapsed()
+	d, stderr := sweep()
+	if len(d.Hosts) != 2 || !d.Complete || len(d.Missing) != 0 || !strings.Contains(stderr, "\ncomplete, P(miss) < 1e-4\n") {
+		t.Errorf("both there: %+v, %s", d, stderr)
+	}
 	goes.stop()
-	second, third := elapsed(), elapsed()
-	if first >= 900 || second < 900 || third >= 900 {
-		t.Errorf("sweeps took %v, %v and %v ms; only the second may take all of 900", first, second, third)
+	d, stderr = sweep()
+	if len(d.Hosts) != 1 || d.Complete || !slices.Equal(d.Missing, []string{"goes"}) || d.ElapsedMS > 1000 ||
+		!strings.Contains(stderr, "\nincomplete: 1 of the addresses that were asked did not answer\n") ||
+		!strings.Contains(stderr, "missing, known from the last sweep: goes\n") {
+		t.Errorf("one gone: %+v, %s", d, stderr)
+	}
+	if d, stderr = sweep(); d.Complete || len(d.Missing) != 0 || strings.Contains(stderr, "missing, known") {
+		t.Errorf("one gone since the last sweep: %+v, %s", d, stderr)
+	}
+}
+
+// A selector is evaluated by the hosts; who does not fit is neither heard nor missing.
+func TestSweepWant(t *testing.T) {
+	t.Parallel()
+	to, l := three(t), newLaptop(t)
+	for want, hosts := range map[string]int{"bare": 1, "pi*,service=gpio": 2, "service=hostsensor": 2, "bare,service=gpio": 0, "*": 3} {
+		code := exitOK
+		if hosts == 0 {
+			code = exitFail
+		}
+		stdout, stderr := l.want(code, "sweep", "--json", "--want", want, "--to", to, "--wait", "500ms")
+		var d document
+		if err := json.Unmarshal([]byte(stdout), &d); err != nil || len(d.Hosts) != hosts || len(d.Missing) != 0 {
+			t.Errorf("--want %q: %d hosts, %v, %s, want %d", want, len(d.Hosts), err, stderr, hosts)
+		}
+	}
+	if _, stderr := l.want(exitUsage, "sweep", "--want", "colour=red"); !strings.Contains(stderr, "none of name, service, class") {
+		t.Errorf("--want colour=red: %s", stderr)
 	}
 }
 

@@ -217,16 +217,16 @@ func (q *asking) find(ctx context.Context, a *app, known *cache, name string, ca
 	if len(cached) == 1 && cached[0].Probe != "" && len(q.to) == 0 {
 		probe := *q
 		probe.to, probe.wait = []string{cached[0].Probe}, min(q.wait, probeWait)
-		rd, err := probe.ask(ctx, a, nil, expected([]string{cached[0].ID}), nil)
+		rd, err := probe.ask(ctx, a, nil, expected(cached[0].ID, cached[0].Probe), nil)
 		if found := matching(entriesOf(rd), name); err == nil && len(found) == 1 {
 			known.learn(rd, "")
 			a.save(known)
 			return found[0], nil
 		}
 	}
-	var expect []discover.ID
+	var expect []discover.Known
 	for _, e := range cached {
-		expect = append(expect, expected([]string{e.ID})...)
+		expect = append(expect, expected(e.ID, e.Probe)...)
 	}
 	rd, err := q.ask(ctx, a, nil, expect, nil)
 	if err != nil {

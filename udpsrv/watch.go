@@ -142,7 +142,7 @@ func marked(mark string, services []reports.FoundService) []markedRow {
 func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 	t := table{w: a.out, marks: true}
 	var w watcher
-	var expect []discover.ID
+	var expect []discover.Known
 	first, found, warned := true, false, map[string]bool{} // each warning once
 	for ctx.Err() == nil {
 		rd, err := s.ask(ctx, a, c, expect, nil)

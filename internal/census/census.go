@@ -36,6 +36,9 @@ const Probes = 3
 // as lost.
 const UnicastSeq = 1 << 31
 
+// RangeCopies is how many copies of the request the addresses of a range get.
+const RangeCopies = 2 + 3
+
 // Defaults of Config.
 const (
 	DefaultRate   = 50_000 // replies of 500 bytes a second: a quarter of what 1 GbE carries
@@ -53,6 +56,8 @@ type Config struct {
 	// Rate is how many replies a second can be taken in; 0: DefaultRate. Buffer is how many fit the socket; 0: DefaultBuffer.
 	Rate     float64
 	Buffer   int
+	Range    bool          // so many addresses are asked one after the other that there are no more than two rounds of them
+	Late     bool          // some are asked from round 2 on only
 	Wireless bool          // hosts may sleep between two beacons: longer guards and pauses
 	Filter   int           // bytes that a request has room for
 	Limit    time.Duration // when the sweep ends at the latest

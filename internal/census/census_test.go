@@ -203,7 +203,7 @@ func TestSingles(t *testing.T) {
 		t.Errorf("with all answered: done %v, %+v", done, s.Result())
 	}
 	got := world{n: 2, loss: bernoulli(0), configure: ask}.run(1) // nobody calls Answered
-	if got.Complete || got.ends < time.Second || !strings.Contains(got.Why, "3 of the addresses") {
+	if got.Complete || got.ends < namedPatience || got.ends > patience || !strings.Contains(got.Why, "3 of the addresses") {
 		t.Errorf("with none answered: %+v after %v", got.Result, got.ends)
 	}
 }

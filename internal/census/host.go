@@ -2,6 +2,7 @@ package census
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -42,15 +43,15 @@ func (a *Attendance) Hear(seq uint32, size int) {
 // Cancel forgets the copies that are still to be sent: the requester has heard the host.
 func (a *Attendance) Cancel() { a.left = 0 }
 
+// Open reports whether the round has not been answered, and may be.
+func (a *Attendance) Open(round uint16) bool {
+	return a.answers < MaxAnswers && !slices.Contains(a.rounds[:a.answers], round)
+}
+
 // Plan sets the answer to a request down for its slot, and returns false if there is to be none: the round was answered
 // before, or too many were. slot is the host's hash in the round; a window of 0 means at once.
 func (a *Attendance) Plan(round uint16, seq uint32, window time.Duration, slot uint64, copies uint8, now time.Time) bool {
-	for _, r := range a.rounds[:a.answers] {
-		if r == round {
-			return false
-		}
-	}
-	if a.answers == MaxAnswers {
+	if !a.Open(round) {
 		return false
 	}
 	a.rounds[a.answers] = round

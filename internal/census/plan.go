@@ -187,9 +187,9 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 			return Ask{}, false // it has answered since
 		}
 		s.missing[d.to]++
-		s.probe++
 		// Rounds of their own: the host may have answered this round, and the reply was lost.
-		return Ask{Round: 1<<15 + s.probe, Seq: s.UnicastSeq(), Copies: 1, To: d.to, Call: Call{Salt: r.salt}}, true
+		round, seq := s.Single()
+		return Ask{Round: round, Seq: seq, Copies: 1, To: d.to, Call: Call{Salt: r.salt}}, true
 	}
 	p := &r.parts[d.part]
 	if !p.built {

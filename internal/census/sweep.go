@@ -9,11 +9,12 @@ import (
 
 const (
 	maxRounds  = 64
-	maxMissing = 256 // known hosts that are asked one by one; where more are silent this is another network
-	fewHosts   = 50  // heard, below which more care is taken
-	// patience is how long to wait for the first answer at all, and for addresses that were named.
-	patience = time.Second
-	lateSlot = 50 * time.Millisecond // after the kernel's next ARP request
+	maxMissing = 256         // known hosts that are asked one by one; where more are silent this is another network
+	fewHosts   = 50          // heard, below which more care is taken
+	patience   = time.Second // how long to wait for the first answer at all
+	// namedPatience is how long to wait for addresses that were named, where others have answered.
+	namedPatience = 300 * time.Millisecond
+	lateSlot      = 50 * time.Millisecond // after the kernel's next ARP request
 )
 
 // Sweep is a sweep under way. It is not safe for concurrent use.
@@ -96,11 +97,12 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 	return out, now, true
 }
 
-// UnicastSeq returns the sequence number for a datagram to a single host that the sweep knows nothing of, such as for a
-// further page of its reply.
-func (s *Sweep) UnicastSeq() uint32 {
+// Single returns the round and the sequence number for a datagram to a single host that the sweep knows nothing of, such as
+// for a further page of its reply.
+func (s *Sweep) Single() (round uint16, seq uint32) {
+	s.probe++
 	s.single++
-	return s.single
+	return 1<<15 | s.probe, s.single
 }
 
 // WasSent reports whether there has been a request of this sequence number.
@@ -171,7 +173,7 @@ func (s *Sweep) unheard() float64 { return s.unheardAfter(s.done) }
 
 func (s *Sweep) unheardAfter(rounds []asked) float64 {
 	if !s.c.Open {
-		return 0
+		return float64(max(s.left, 0))
 	}
 	hosts := max(float64(len(s.ids)), 1)
 	if len(s.c.Known) > 0 {
@@ -221,7 +223,7 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	}
 	s.timed(r)
 	s.lastSend = r.sends[len(r.sends)-1].at
-	if dropped == 0 { // else nobody can say who was not heard
+	if dropped == 0 && (!s.c.Late || r.number > 1) { // else nobody can say who was not heard
 		s.done = append(s.done, r.asked)
 	}
 	switch why, more := s.unsure(now); {
@@ -245,14 +247,18 @@ func (s *Sweep) crowded() bool {
 
 // unsure reports whether another round is needed; if not, why is empty or what the sweep has to say for being incomplete.
 func (s *Sweep) unsure(now time.Duration) (why string, more bool) {
-	waiting := len(s.ids) == 0 || s.left > 0
+	nobody := len(s.ids) == 0
 	switch {
 	case !s.c.Open && s.left <= 0:
 		return "", false
-	case waiting && now < min(patience, s.c.Limit):
+	case nobody && now < patience && !s.c.Range, s.left > 0 && now < namedPatience:
 		return "", true
-	case len(s.ids) == 0:
+	case s.c.Range && s.turns < 2 && s.unheard() >= Delta:
+		return "", true
+	case nobody:
 		return "nobody answered", false
+	case s.c.Range && s.unheard() >= Delta:
+		return fmt.Sprintf("each address was asked %d times, and %.2g hosts may be unheard", RangeCopies, s.unheard()), false
 	case !s.c.Open:
 		return fmt.Sprintf("%d of the addresses that were asked did not answer", s.left), false
 	case s.unheard() >= Delta || s.quiet() < s.need() || s.unprobed():

@@ -8,89 +8,174 @@ import (
 	"strconv"
 	"time"
 
+	"rollcall/internal/census"
 	"rollcall/reports"
 )
 
-// ask sends one copy of the request to every target. It is an error if none could be sent.
-func (s *sweep) ask() error {
-	s.seq++
-	s.wondering = s.c.Key != nil && !s.start.IsZero() && (len(s.missing) > 0 || len(s.hosts) == 0)
-	var all [][][]byte // encoded before the clock starts
+// ask sends a request of the algorithm to every target, or to the one host that it is for. It is an error if the first one of
+// the sweep could not be sent at all; later the sweep goes on with what it has.
+func (s *sweep) ask(a census.Ask) error {
+	if a.To != (ID{}) {
+		return s.askOne(a)
+	}
+	s.wondering = s.c.Key != nil && a.Round > 1 && a.Round <= lastWondering && (len(s.hosts) == 0 || s.silent())
+	var last error
+	before := s.stats.Sent
+	pending := 0
 	for _, w := range s.ways {
-		forms, err := s.forms(w)
+		if w.late && a.Round < 2 {
+			continue
+		}
+		b, err := s.encode(s.question(w, a))
 		if err != nil {
 			return err
 		}
-		all = append(all, forms)
-	}
-	if s.start.IsZero() {
-		s.start = time.Now()
-		s.news = s.start
-	}
-	var last error
-	sent := s.stats.Sent
-	for i, w := range s.ways {
-		if err := s.askOn(w, all[i]); err != nil {
+		n, err := s.sendAll(w, b, s.answered)
+		pending += n
+		if err != nil {
 			last = fmt.Errorf("ask from %v on %s: %w", w.local, w.iface.Name, err)
 			s.warn(last.Error())
 		}
 	}
-	if s.stats.Sent == sent {
+	if s.c.Legacy && a.First && a.Round == 1 {
+		s.second = time.Now().Add(min(secondAfter, s.c.Wait/4))
+		if err := s.askOriginal(); err != nil {
+			s.warn(err.Error())
+		}
+	}
+	if before == 0 && s.stats.Sent == 0 && pending > 0 {
 		return fmt.Errorf("no request could be sent: %w", last)
 	}
 	return nil
 }
 
-// forms returns the datagrams to be sent to each target of a way.
-func (s *sweep) forms(w *way) ([][]byte, error) {
-	var forms [][]byte
-	if s.c.Sealed {
-		b, err := s.request(w, 0, netip.AddrPort{})
-		if err != nil {
-			return nil, err
+// lastWondering is the last round in which hosts are asked about their clocks: each such request costs every host the check of
+// a signature.
+const lastWondering = 6
+
+// silent reports whether a known host has not answered.
+func (s *sweep) silent() bool {
+	for id := range s.known {
+		if s.hosts[id] == nil {
+			return true
 		}
-		forms = append(forms, b)
 	}
-	if s.c.Legacy {
-		b, err := json.Marshal(reports.Request{Cmd: "status", ReplyTo: s.c.ReplyTo(w.local), Topic: s.c.Topic,
-			ID: reports.ID(strconv.FormatUint(s.c.ID, 10))})
-		if err != nil {
-			return nil, err
-		}
-		forms = append(forms, b)
-	}
-	return forms, nil
+	return false
 }
 
-func (s *sweep) askOn(w *way, forms [][]byte) error {
-	var errs []error
-	if w.late && s.seq == 1 {
-		return nil
-	}
-	for _, to := range w.targets {
-		for _, b := range forms {
-			if err := w.send(b, to); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			s.stats.Sent++
+// askOne asks a known host by unicast, if it is known where it is and there is a way to there.
+func (s *sweep) askOne(a census.Ask) error {
+	at := s.known[a.To]
+	for _, w := range s.ways {
+		if !at.IsValid() || !w.asked(at) {
+			continue
 		}
+		b, err := s.encode(s.question(w, a))
+		if err != nil {
+			return err
+		}
+		s.send(w, b, at)
+		break
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// request returns the request for a page in the sealed form, with the present sequence number. to is valid for one to a single
-// host.
-func (s *sweep) request(w *way, page uint8, to netip.AddrPort) ([]byte, error) {
-	q := Request{Sweep: s.c.ID, Time: time.Now(), Requester: w.local, PrefixLen: uint8(w.bits), Copies: 1, Seq: s.seq, Page: page,
-		BrokerPort: s.c.BrokerPort, Cookie: s.cookies[to]}
+// question returns the request for an Ask.
+func (s *sweep) question(w *way, a census.Ask) Request {
+	q := s.request(w)
+	q.Round, q.Seq, q.Window, q.Copies = a.Round, a.Seq, a.Window.Truncate(time.Microsecond), a.Copies
+	q.Sample, q.Lo, q.Hi, q.Salt, q.Filter, q.FilterHashes = a.Sample, a.Lo, a.Hi, a.Salt, a.Filter, a.Hashes
+	return q
+}
+
+// request returns what all requests of the sweep have in common.
+func (s *sweep) request(w *way) Request {
+	q := Request{Sweep: s.c.ID, Time: time.Now(), Requester: w.local, PrefixLen: uint8(w.bits), Copies: 1, Want: s.c.Want,
+		BrokerPort: s.c.BrokerPort}
 	copy(q.MAC[:], w.iface.MAC)
 	if s.c.BrokerPort != 0 {
 		q.Topic = s.c.Topic
 	}
+	return q
+}
+
+// encode returns the datagram of a request. All requests of the sealed form are made here.
+func (s *sweep) encode(q Request) ([]byte, error) {
 	if s.c.Key == nil {
 		return q.Marshal()
 	}
 	q.Introduce, q.Clock = s.introduce, s.wondering
 	return q.Sign(s.c.Key)
+}
+
+// filterRoom returns how many bytes of filter a request has room for.
+func (s *sweep) filterRoom() int {
+	const overhead = 40 + groupTagSize // keys, lengths and numbers of the body
+	return MaxRequest - requestHeader - signatureSize - overhead - len(s.c.Want) - len(s.c.Topic)
+}
+
+// sendAll sends a datagram to every target of a way but these, and returns to how many.
+func (s *sweep) sendAll(w *way, b []byte, but map[netip.AddrPort]bool) (n int, err error) {
+	var errs []error
+	for _, to := range w.targets {
+		if but[to] {
+			continue
+		}
+		n++
+		if err := w.send(b, to); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		s.stats.Sent++
+		s.stats.SentBytes += len(b)
+	}
+	return n, errors.Join(errs...)
+}
+
+// askSingle asks one address for a page of its host, outside the rounds; with the cookie that it gave, if it gave one.
+func (s *sweep) askSingle(w *way, to netip.AddrPort, page int) error {
+	s.pageRequests++
+	q := s.request(w)
+	q.Round, q.Seq = s.census.Single()
+	q.Page, q.Cookie = uint8(page), s.cookies[to]
+	b, err := s.encode(q)
+	if err != nil {
+		return err
+	}
+	s.send(w, b, to)
+	return nil
+}
+
+// send sends a datagram to one host.
+func (s *sweep) send(w *way, b []byte, to netip.AddrPort) {
+	if err := w.send(b, to); err != nil {
+		s.warn(fmt.Sprintf("ask %v: %v", to, err))
+		return
+	}
+	s.stats.Sent++
+	s.stats.SentBytes += len(b)
+}
+
+// askOriginal sends the question in the original form to every target. It is an error if none could be sent.
+func (s *sweep) askOriginal() error {
+	var errs []error
+	before := s.stats.Sent
+	for _, w := range s.ways {
+		b, err := json.Marshal(reports.Request{Cmd: "status", ReplyTo: s.c.ReplyTo(w.local), Topic: s.c.Topic,
+			ID: reports.ID(strconv.FormatUint(s.c.ID, 10))})
+		if err != nil {
+			return err
+		}
+		if _, err := s.sendAll(w, b, nil); err != nil {
+			errs = append(errs, fmt.Errorf("ask from %v on %s: %w", w.local, w.iface.Name, err))
+		}
+	}
+	err := errors.Join(errs...)
+	if s.stats.Sent == before && err != nil {
+		return fmt.Errorf("no request could be sent: %w", err)
+	}
+	if err != nil {
+		s.warn(err.Error())
+	}
+	return nil
 }

@@ -149,7 +149,7 @@ func BenchmarkEcho(b *testing.B) {
 	var after []time.Duration
 	for b.Loop() {
 		<-pause.C
-		conn, err := listenFor(to.Addr())
+		conn, err := listenFor(to.Addr(), 0)
 		if err != nil {
 			b.Fatal(err)
 		}

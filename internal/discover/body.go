@@ -143,7 +143,7 @@ func (r *Request) checkBody() error {
 	if (len(r.Filter) == 0) != (r.FilterHashes == 0) {
 		return errors.New("filter and its number of hashes go together")
 	}
-	if err := validPattern(r.Want); err != nil {
+	if err := ValidSelector(r.Want); err != nil {
 		return err
 	}
 	if len(r.Cookie) != 0 && (len(r.Cookie) != cookieSize || !r.Signed) {

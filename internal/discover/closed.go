@@ -19,6 +19,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	if op == nil {
 		return noOperator, nil
 	}
+	d.operator = op
 	skew := d.at.Sub(q.Time)
 	late := skew > maxSkew || skew < -maxSkew || !r.authority.timely(op, q.Time)
 	key := r.hash(d.src.Addr(), q.Sweep, q.Seq, q.Operator[:])
@@ -38,18 +39,21 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	if late && r.authority.cookies.valid(q.Cookie, op, d.src.Addr(), q.Sweep, d.at) {
 		late = false
 	}
-	selected := int(q.Page) < len(said.data) && q.selects(said.id, said.lower)
+	state := r.note(d, q)
+	meant, heard := meantFor(q, said, state)
+	_, waits := state.Due()
+	cancels := heard && waits
 	switch {
 	case late && !q.Clock:
 		return clock, nil
-	case !selected && !q.Clock:
-		return unselected, nil // without a check of the signature: whatever it is, nothing is said
+	case meant != answered && !cancels && !q.Clock:
+		return meant, nil // without a check of the signature: whatever it is, nothing is said
 	case !r.authority.allow(f.Index, d.at):
 		return rate, nil
 	case !signedBy(d.b, op.key):
 		return forged, nil
 	}
-	d.verified, d.operator = true, op
+	d.verified = true
 	r.replay.put(key, struct{}{}, d.at)
 	fresh := true
 	if ms := q.Time.UnixMilli(); q.Clock || skew < -startMargin {
@@ -58,12 +62,15 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	switch {
 	case late && !fresh:
 		return replayed, nil
-	case !selected:
-		return unselected, nil
+	case meant != answered:
+		if cancels {
+			state.Cancel()
+		}
+		return meant, nil
 	case late:
 		return r.challenge(d, q, said, f)
 	}
-	return r.answer(d, q, said, f)
+	return r.attend(d, q, said, f, state)
 }
 
 // asker returns what tells apart who asks, beside the address.

@@ -95,13 +95,13 @@ func TestSealedSweep(t *testing.T) {
 	for name, tt := range map[string]struct {
 		key    Key
 		known  func(ID) (ed25519.PublicKey, bool)
-		expect []ID
+		expect []Known
 		want   int
 	}{
 		"first contact":              {op, nil, nil, 1},
-		"first contact among others": {op, nil, []ID{{9}}, 1},
-		"known":                      {op, met, []ID{id}, 1},
-		"another operator":           {other, met, []ID{id}, 1},
+		"first contact among others": {op, nil, []Known{{ID: ID{9}}}, 1},
+		"known":                      {op, met, []Known{{ID: id}}, 1},
+		"another operator":           {other, met, []Known{{ID: id}}, 1},
 		"stranger":                   {stranger, met, nil, 0},
 		"no key":                     {nil, nil, nil, 0},
 	} {
@@ -271,7 +271,7 @@ func TestClosedReplays(t *testing.T) {
 	q.Time, q.Requester = now, netip.MustParseAddr("192.168.1.7")
 	raw := mustSign(t, q, op)
 	ahead := q // by a clock that is 20 s ahead
-	ahead.Seq, ahead.Time = 2, now.Add(20*time.Second)
+	ahead.Seq, ahead.Round, ahead.Time = 2, 2, now.Add(20*time.Second)
 	rawAhead := mustSign(t, ahead, op)
 	for _, tt := range []struct {
 		src   string
@@ -329,7 +329,7 @@ func TestClocksDiffer(t *testing.T) {
 			b.r.Update(closedHost(1, "pi", services(100, 20)...))
 			b.start()
 			id := closedHost(1, "pi").ID
-			for name, c := range map[string]SweepConfig{"first contact": {}, "known": {Expect: []ID{id}, Known: knows(map[ID]trust.Key{id: host})}} {
+			for name, c := range map[string]SweepConfig{"first contact": {}, "known": {Expect: []Known{{ID: id}}, Known: knows(map[ID]trust.Key{id: host})}} {
 				c.To, c.Sealed, c.Key, c.Wait = []string{b.addr.String()}, true, op, 2*time.Second
 				got, stats := gather(t, c)
 				if len(got) != 1 || len(got[0].Host.Services) != 100 || stats.Clocks != 1 {
@@ -429,7 +429,7 @@ func TestKeyChanged(t *testing.T) {
 	}{"another key": {closed, public(host)}, "no key": {open, nil}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, expect := range [][]ID{nil, {id}} {
+			for _, expect := range [][]Known{nil, {{ID: id}}} {
 				got, stats := gather(t, SweepConfig{To: []string{tt.at.addr.String()}, Sealed: true, Key: op, Expect: expect,
 					Known: knows(map[ID]trust.Key{id: old}), Wait: 500 * time.Millisecond})
 				if len(got) != 0 || len(stats.Changed) != 1 {

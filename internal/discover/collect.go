@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"rollcall/internal/census"
 )
 
 const (
@@ -36,7 +38,7 @@ func (s *sweep) take(p packet) {
 		return
 	case r.Sweep != s.c.ID:
 		err = errors.New("it belongs to another sweep")
-	case r.Seq == 0 || r.Seq > s.seq:
+	case !s.census.WasSent(r.Seq):
 		err = errors.New("it answers what was not asked")
 	case !p.way.asked(p.from):
 		err = errors.New("that address was not asked")
@@ -62,7 +64,7 @@ func (s *sweep) reply(p packet, r Reply) error {
 		h = &heard{way: p.way}
 		h.answer = Answer{From: p.from, Interface: p.way.iface.Name, After: p.at.Sub(s.start)}
 		s.hosts[r.Host] = h
-		s.news = p.at
+		s.hear(p, r)
 		if s.partial++; s.partial == 1 {
 			s.retry = p.at.Add(pageRetry)
 		}
@@ -86,13 +88,30 @@ func (s *sweep) reply(p packet, r Reply) error {
 		h.tries = 0
 	}
 	if h.left == 0 {
-		s.tell(r.Host, h)
+		s.tell(h)
 		return nil
 	}
 	if r.Page == 0 {
 		return s.askNext(h, 1)
 	}
 	return s.askNext(h, pagesAtOnce)
+}
+
+// hear has the algorithm know of a host's first reply.
+func (s *sweep) hear(p packet, r Reply) {
+	delete(s.awaited, p.from)
+	first := r.First
+	if p.way.late {
+		first = 0 // it was not asked in the first rounds
+	}
+	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay,
+		Resolved: r.Flags&FlagNoNeighbour != 0 && !s.machine.isOwn(p.from.Addr())}, p.at.Sub(s.start))
+	if p.way.single[p.from] && !s.answered[p.from] {
+		s.answered[p.from] = true
+		if p.way.gap == 0 {
+			s.census.Answered()
+		}
+	}
 }
 
 // begin notes what the first page says.
@@ -120,7 +139,7 @@ func (s *sweep) host(r Reply, from netip.Addr) Host {
 }
 
 // tell calls found for a host.
-func (s *sweep) tell(id ID, h *heard) {
+func (s *sweep) tell(h *heard) {
 	var all []Service
 	for _, page := range h.pages {
 		for _, sv := range page {
@@ -132,7 +151,6 @@ func (s *sweep) tell(id ID, h *heard) {
 	h.answer.Host.Services = all
 	h.told, h.pages = true, nil
 	s.partial--
-	delete(s.missing, id)
 	s.found(h.answer)
 }
 
@@ -154,30 +172,19 @@ func (s *sweep) askPage(h *heard, page int) error {
 		s.warn("hosts have more pages of services than can be asked for")
 		return nil
 	}
-	s.seq++
-	b, err := s.request(h.way, uint8(page), h.answer.From)
-	if err != nil {
-		return err
-	}
-	s.pageRequests++
-	if err := h.way.send(b, h.answer.From); err != nil {
-		s.warn(fmt.Sprintf("ask %v for page %d: %v", h.answer.From, page, err))
-		return nil
-	}
-	s.stats.Sent++
-	return nil
+	return s.askSingle(h.way, h.answer.From, page)
 }
 
 // retryPages asks again for the first pages that were asked for and did not come.
 func (s *sweep) retryPages(now time.Time) {
 	const maxTries = 5
 	s.retry = now.Add(pageRetry)
-	for id, h := range s.hosts {
+	for _, h := range s.hosts {
 		if h.told {
 			continue
 		}
 		if h.tries++; h.tries > maxTries {
-			s.give(id, h)
+			s.give(h)
 			continue
 		}
 		n := 0
@@ -194,17 +201,17 @@ func (s *sweep) retryPages(now time.Time) {
 }
 
 // give tells of a host with the pages that came.
-func (s *sweep) give(id ID, h *heard) {
+func (s *sweep) give(h *heard) {
 	s.warn(fmt.Sprintf("host %s (%v) did not send all its services: %d of %d pages are missing", h.answer.Host.Hostname,
 		h.answer.From, h.left, len(h.pages)))
-	s.tell(id, h)
+	s.tell(h)
 }
 
 // flush tells of the hosts of which pages are missing at the end.
 func (s *sweep) flush() {
-	for id, h := range s.hosts {
+	for _, h := range s.hosts {
 		if !h.told {
-			s.give(id, h)
+			s.give(h)
 		}
 	}
 }

@@ -63,4 +63,5 @@ type Service struct {
 	Points         int
 	Simulated      bool    // its hardware is made up, as its options ask for in words
 	Digest         [8]byte // of its description; two equal digests mean equal descriptions
+	Classes        string  // device classes of its points, with spaces between them: for selectors, not in replies
 }

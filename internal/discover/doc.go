@@ -39,8 +39,11 @@
 //
 //	1 bytes  filter: Bloom filter of the hosts heard      4 number  port of a broker on the requester's address
 //	2 number hashes of the filter                         5 text    topic there
-//	3 text   names wanted, with * and ?                   6 number  page of the reply
+//	3 text   selector: who is wanted                      6 number  page of the reply
 //	                                                      7 bytes   cookie of the host's challenge
+//
+// A selector is terms with commas between them, all of which must hold: a pattern of host names, service=PATTERN for the names
+// and functions of services, class=PATTERN for the device classes of their points; * and ? stand for any characters.
 //
 // The hashes of a host are the four 8-byte words of SHA-256(sweep id, salt, host id): its place (for the range), its sample,
 // its slot in the window, and the word w of the filter, whose i-th bit is (w>>32 + i·(w mod 2^32 | 1)) mod the bits of the

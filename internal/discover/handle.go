@@ -82,10 +82,15 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 		return malformed, err
 	}
 	r.replay.put(key, struct{}{}, d.at)
-	if int(q.Page) >= len(said.data) || !q.selects(said.id, said.lower) {
-		return unselected, nil
+	state := r.note(d, &q)
+	switch o, heard := meantFor(&q, said, state); {
+	case heard:
+		state.Cancel()
+		return o, nil
+	case o != answered:
+		return o, nil
 	}
-	return r.answer(d, &q, said, f)
+	return r.attend(d, &q, said, f, state)
 }
 
 // admit checks where a sealed request came from, and how many came from there; o is answered if that is right.
@@ -103,60 +108,6 @@ func (r *Responder) admit(d *datagram, q *Request, set *settings) (f iface, o ou
 		return f, rate
 	}
 	return f, answered
-}
-
-// answer sends the page asked for, then hands the request on to be published.
-func (r *Responder) answer(d *datagram, q *Request, said *pages, f iface) (outcome, error) {
-	key := r.hash(d.src.Addr(), q.Sweep, 0, d.asker())
-	state, known := r.sweeps.get(key, d.at)
-	if !known {
-		state.first = q.Seq
-		state.known = r.introduce(d, q, f)
-	}
-	state.tx++
-	reply := Reply{Sweep: q.Sweep, Round: q.Round, Seq: q.Seq, First: state.first, Tx: state.tx}
-	to := d.src
-	if q.ReplyPort != 0 {
-		to = netip.AddrPortFrom(to.Addr(), q.ReplyPort)
-	}
-	oob := r.source(d, f)
-	out, err := r.encode(d, q, said, f, &state, reply)
-	if err == nil {
-		err = r.reply(out, oob, to)
-	}
-	asked := state.asked
-	state.asked = true
-	r.sweeps.put(key, state, d.at)
-	if !asked {
-		r.handOn(d, q, said, f)
-	}
-	if err != nil {
-		return sendFailed, err
-	}
-	return answered, nil
-}
-
-// encode returns the page asked for with the fields of reply, sealed for whom it is to be.
-func (r *Responder) encode(d *datagram, q *Request, said *pages, f iface, state *sweepState, reply Reply) (out []byte, err error) {
-	out = r.buf[:copy(r.buf[:], said.data[q.Page])]
-	reply.MAC, reply.Age = said.mac, d.at.Sub(said.started)
-	if len(f.MAC) == len(reply.MAC) {
-		copy(reply.MAC[:], f.MAC)
-	}
-	if !state.known {
-		out[7] |= byte(FlagNoNeighbour)
-	}
-	reply.Delay = r.c.Now().Sub(d.at)
-	reply.patch(out)
-	if d.operator == nil {
-		return out, nil
-	}
-	if state.box == nil {
-		if state.box, err = r.authority.box(d.operator, q.Sweep); err != nil {
-			return nil, err
-		}
-	}
-	return r.authority.seal(r.sealBuf[:], out, state.box, q.Introduce)
 }
 
 // introduce has the kernel know where the requester is, if the request is one to believe in that, and reports whether it does.

@@ -186,7 +186,7 @@ func mustMarshal(t testing.TB, q Request) []byte {
 	return b
 }
 
-// question returns a request that any host answers.
+// question returns a request that any host answers, in a round of its own.
 func question(sweep uint64, seq uint32) Request {
-	return Request{Sweep: sweep, Seq: seq, Time: time.Now(), Copies: 1}
+	return Request{Sweep: sweep, Seq: seq, Round: uint16(seq), Time: time.Now(), Copies: 1}
 }

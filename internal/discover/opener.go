@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Keyring remembers the secrets that an operator shares with hosts, which cost 60 µs each to compute. It is safe for
@@ -187,10 +188,12 @@ func (s *sweep) startOpeners(ctx context.Context) {
 				select {
 				case <-ctx.Done():
 					return
-				case p := <-s.raw:
-					s.parse(&p)
+				case list := <-s.raw:
+					for i := range list {
+						s.parse(&list[i])
+					}
 					select {
-					case s.in <- p:
+					case s.in <- list:
 					case <-ctx.Done():
 						return
 					}
@@ -238,17 +241,8 @@ func (s *sweep) askAgain(p packet) error {
 	if s.pageRequests == maxPageRequests {
 		return errors.New("too many requests to single hosts")
 	}
-	s.pageRequests++
-	s.seq++
-	b, err := s.request(p.way, 0, p.from)
-	if err != nil {
-		return err
-	}
-	if err := p.way.send(b, p.from); err != nil {
-		return err
-	}
-	s.stats.Sent++
-	return nil
+	s.awaited[p.from] = time.Now().Add(pageRetry)
+	return s.askSingle(p.way, p.from, 0)
 }
 
 // maxCookies is how many hosts with another clock are asked in one sweep.
@@ -258,9 +252,6 @@ const maxCookies = 4096
 func (s *sweep) answerChallenge(p packet) error {
 	if _, again := s.cookies[p.from]; again || len(s.cookies) == maxCookies {
 		return nil
-	}
-	if s.cookies == nil {
-		s.cookies = map[netip.AddrPort][]byte{}
 	}
 	s.cookies[p.from] = p.reply.Cookie
 	s.stats.Clocks++

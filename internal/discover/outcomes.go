@@ -38,13 +38,15 @@ const (
 	installed  // the requester was put into the kernel's table of neighbours
 	strangers  // it was not, by the rules of that
 	challenged // the clocks differ; the requester was told how to ask all the same
+	repeated   // asks what was answered in this round, or too many rounds
+	excessive  // its reply would have made more bytes go out than came in
 	outcomes
 )
 
 var outcomeNames = [outcomes]string{"answered", "accepted", "published", "malformed", "too_long", "version", "clock", "replayed", "operator", "signature",
 	"not_open", "not_ready", "off_link", "other_interface", "wrong_source", "rate", "not_selected", "legacy_off", "guard", "topic",
 	"duplicate", "destination_rate", "busy", "send_failed", "read_failed",
-	"neighbour_installed", "neighbour_refused", "challenged"}
+	"neighbour_installed", "neighbour_refused", "challenged", "repeated", "excessive"}
 
 // String returns the name that the outcome has in Stats.
 func (o outcome) String() string { return outcomeNames[o] }
@@ -52,7 +54,7 @@ func (o outcome) String() string { return outcomeNames[o] }
 // ordinary reports whether the outcome is part of a day without trouble, and so not worth a line in the log.
 func (o outcome) ordinary() bool {
 	switch o {
-	case answered, accepted, published, unselected, duplicate, installed, challenged:
+	case answered, accepted, published, unselected, duplicate, installed, challenged, repeated:
 		return true
 	}
 	return false

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -14,7 +13,7 @@ import (
 type pages struct {
 	id      ID
 	name    string // as it stands in topics
-	lower   string // for patterns
+	labels  labels // for selectors
 	mac     [6]byte
 	started time.Time
 	data    [][]byte
@@ -38,7 +37,7 @@ func encodePages(h Host, edition uint16) (*pages, error) {
 	if left > 0 {
 		err = errors.Join(err, fmt.Errorf("%d services do not fit the %d pages that there may be", left, maxPages))
 	}
-	p := &pages{id: h.ID, name: h.Hostname, lower: strings.ToLower(h.Hostname), started: h.Started}
+	p := &pages{id: h.ID, name: h.Hostname, labels: labelsOf(h), started: h.Started}
 	copy(p.mac[:], h.MAC)
 	for i, list := range lists {
 		r := first
@@ -86,7 +85,7 @@ func split(services []Service, room, rest int) (lists [][]Service, left int) {
 }
 
 func flagsOf(h Host) ReplyFlags {
-	f := FlagNoNeighbour // part 4 lets a host install the requester as neighbour
+	f := ReplyFlags(0)
 	if h.Open {
 		f |= FlagOpen
 	}

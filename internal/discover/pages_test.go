@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"rollcall/internal/census"
 	"rollcall/reports"
 )
 
@@ -130,23 +131,52 @@ func TestLoopbackURL(t *testing.T) {
 	}
 }
 
+// selects reports whether the request asks a host of this id and name that has no services.
+func selects(q *Request, id ID, name string) bool {
+	call, s := q.call(), census.SpreadOf(q.Sweep, q.Salt, id)
+	return call.InRange(s) && !call.Heard(s) && wanted(q.Want, labels{name: name})
+}
+
+func TestSelectors(t *testing.T) {
+	t.Parallel()
+	host := labelsOf(Host{Hostname: "PiZero2", Services: []Service{
+		{Name: "gpio", Function: "gpio", Classes: "switch"}, {Name: "heat", Function: "ds18b20", Classes: "temperature humidity"}}})
+	for s, want := range map[string]bool{
+		"": true, "*": true, "pizero*": true, "pi": false, "name=pizero?": true, "service=gpio": true, "service=ds18b20": true, "service=nut": false,
+		"class=temperature": true, "class=Temp*": true, "class=voltage": false, "pizero*,service=gpio,class=temperature": true,
+		"pizero*,service=gpio,class=voltage": false, "other*,service=gpio": false, "SERVICE=GPIO": true, "class=humidity,class=switch": true,
+	} {
+		if err := ValidSelector(s); err != nil {
+			t.Errorf("ValidSelector(%q) = %v", s, err)
+		}
+		if got := wanted(s, host); got != want {
+			t.Errorf("wanted(%q) = %v, want %v", s, got, want)
+		}
+	}
+	for _, s := range []string{",", "a,", "service=", "colour=red", "service=a/b", "a=b=c", strings.Repeat("a,", 8) + "a", strings.Repeat("a", 65)} {
+		if err := ValidSelector(s); err == nil {
+			t.Errorf("ValidSelector(%q) = nil, want an error", s)
+		}
+	}
+}
+
 func TestSelects(t *testing.T) {
 	t.Parallel()
 	id := ID{1, 2, 3}
 	base := question(1, 1)
 	base.Salt = 99
-	s := spreadOf(base.Sweep, base.Salt, id)
+	s := census.SpreadOf(base.Sweep, base.Salt, id)
 	for name, tt := range map[string]struct {
 		change func(q *Request)
 		want   bool
 	}{
 		"all":              {func(*Request) {}, true},
-		"range to itself":  {func(q *Request) { q.Lo, q.Hi = s.place, s.place+1 }, true},
-		"range before it":  {func(q *Request) { q.Hi = s.place }, false},
-		"range after it":   {func(q *Request) { q.Lo = s.place + 1 }, false},
-		"range open above": {func(q *Request) { q.Lo = s.place }, true},
-		"in the sample":    {func(q *Request) { q.Sample = s.sample + 1 }, true},
-		"out of sample":    {func(q *Request) { q.Sample = s.sample }, false},
+		"range to itself":  {func(q *Request) { q.Lo, q.Hi = s.Place, s.Place+1 }, true},
+		"range before it":  {func(q *Request) { q.Hi = s.Place }, false},
+		"range after it":   {func(q *Request) { q.Lo = s.Place + 1 }, false},
+		"range open above": {func(q *Request) { q.Lo = s.Place }, true},
+		"in the sample":    {func(q *Request) { q.Sample = s.Sample + 1 }, true},
+		"out of sample":    {func(q *Request) { q.Sample = s.Sample }, false},
 		"own name":         {func(q *Request) { q.Want = "Pi2" }, true},
 		"pattern":          {func(q *Request) { q.Want = "p*" }, true},
 		"one character":    {func(q *Request) { q.Want = "pi?" }, true},
@@ -157,7 +187,7 @@ func TestSelects(t *testing.T) {
 	} {
 		q := base
 		tt.change(&q)
-		if got := q.selects(id, "pi2"); got != tt.want {
+		if got := selects(&q, id, "pi2"); got != tt.want {
 			t.Errorf("%s: selects() = %v, want %v", name, got, tt.want)
 		}
 	}
@@ -171,18 +201,18 @@ func TestFilter(t *testing.T) {
 	q.Filter, q.FilterHashes = make([]byte, n*4), 22
 	heard := func(i int) ID { return ID{1, byte(i >> 8), byte(i)} }
 	for i := range n {
-		s := spreadOf(q.Sweep, q.Salt, heard(i))
+		s := census.SpreadOf(q.Sweep, q.Salt, heard(i))
 		for j := range q.FilterHashes {
-			bit := s.bit(j, len(q.Filter))
+			bit := (s.Bloom>>32 + uint64(j)*(s.Bloom&0xffffffff|1)) % (uint64(len(q.Filter)) * 8) // as doc.go says
 			q.Filter[bit/8] |= 1 << (bit % 8)
 		}
 	}
 	wrong := 0
 	for i := range n {
-		if q.selects(heard(i), "pi") {
+		if selects(&q, heard(i), "pi") {
 			t.Errorf("host %v was heard and is asked again", heard(i))
 		}
-		if !q.selects(ID{2, byte(i >> 8), byte(i)}, "pi") {
+		if !selects(&q, ID{2, byte(i >> 8), byte(i)}, "pi") {
 			wrong++
 		}
 	}
@@ -193,7 +223,7 @@ func TestFilter(t *testing.T) {
 
 func TestPatterns(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", "*", "pi?", "PI-0_*", strings.Repeat("a", 64), "**"} {
+	for _, s := range []string{"*", "pi?", "PI-0_*", strings.Repeat("a", 64), "**"} {
 		if err := validPattern(s); err != nil {
 			t.Errorf("validPattern(%q) = %v", s, err)
 		}
@@ -204,7 +234,7 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 	slow := time.Now()
-	wanted(strings.Repeat("*a", 31)+"b", strings.Repeat("a", 64))
+	wanted(strings.Repeat("*a", 31)+"b", labels{name: strings.Repeat("a", 64)})
 	if took := time.Since(slow); took > time.Second {
 		t.Errorf("the worst pattern took %v", took)
 	}

@@ -2,7 +2,6 @@ package discover
 
 import (
 	"context"
-	"crypto/cipher"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -103,7 +102,9 @@ type Responder struct {
 	authority  *authority
 	sources    map[sourceKey][]byte
 	replay     *recent[uint64, struct{}]
-	sweeps     *recent[uint64, sweepState]
+	sweeps     *recent[uint64, *sweepState]
+	slots      slots
+	wake       time.Time // the socket's read deadline: of the next slot
 	noID       *recent[uint64, struct{}]
 	sealedRate *limiter
 	jsonRate   *limiter
@@ -123,15 +124,6 @@ type settings struct {
 	legacy, open bool
 	guard        *Guard
 	operators    Operators
-}
-
-// sweepState is what a host remembers of a sweep.
-type sweepState struct {
-	first uint32      // seq of the first request heard
-	tx    uint16      // replies sent
-	asked bool        // the request was handed on for publishing
-	known bool        // replies need no ARP
-	box   cipher.AEAD // seals them; nil: open
 }
 
 // once remembers what was published, for all goroutines.
@@ -192,7 +184,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		jobs:       make(chan job, jobQueue),
 		names:      make(chan job, jobQueue/4),
 		replay:     newRecent[uint64, struct{}](replayAge, replayCap),
-		sweeps:     newRecent[uint64, sweepState](onceAge, onceCap),
+		sweeps:     newRecent[uint64, *sweepState](onceAge, onceCap),
 		noID:       newRecent[uint64, struct{}](noIDAge, onceCap),
 		sealedRate: newLimiter(sealedEach, sealedAll),
 		jsonRate:   newLimiter(jsonEach, jsonAll),
@@ -268,7 +260,11 @@ func (r *Responder) read() error {
 	buf := make([]byte, reports.MaxRequest+1)
 	oob := make([]byte, 128)
 	for failed := 0; ; {
+		r.due(r.c.Now())
 		n, on, _, src, err := r.c.Conn.ReadMsgUDPAddrPort(buf, oob)
+		if timedOut(err) {
+			continue
+		}
 		if err != nil {
 			r.tally.note(readFailed, r.c.Now(), func() any { return err })
 			if failed++; errors.Is(err, net.ErrClosed) || failed > maxErrors {

@@ -1,76 +1,114 @@
 package discover
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
+	"rollcall/internal/census"
 	"rollcall/reports"
 )
 
-// spread holds the hashes of one host in one round of one sweep. They are keyed by sweep and salt, so that nobody can choose
-// an id that always hides in a filter or always comes first.
-type spread struct{ place, sample, slot, bloom uint64 }
-
-func spreadOf(sweep, salt uint64, id ID) spread {
-	var in [24]byte
-	binary.BigEndian.PutUint64(in[:], sweep)
-	binary.BigEndian.PutUint64(in[8:], salt)
-	copy(in[16:], id[:])
-	h := sha256.Sum256(in[:])
-	return spread{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:]),
-		binary.BigEndian.Uint64(h[16:]), binary.BigEndian.Uint64(h[24:])}
+// call returns the part of the request that decides who answers it.
+func (r *Request) call() census.Call {
+	return census.Call{Sample: r.Sample, Lo: r.Lo, Hi: r.Hi, Salt: r.Salt, Filter: r.Filter, Hashes: r.FilterHashes}
 }
 
-// selects reports whether the host is asked: in range and sample, not in the filter, and of a wanted name. The order is that
-// of PROTOCOL.md §2. name is in lower case.
-func (r *Request) selects(id ID, name string) bool {
-	s := spreadOf(r.Sweep, r.Salt, id)
-	switch {
-	case s.place < r.Lo || (r.Hi != 0 && s.place >= r.Hi):
-		return false
-	case r.Sample != 0 && s.sample >= r.Sample:
-		return false
-	case r.heard(s):
-		return false
-	}
-	return wanted(r.Want, name)
+// maxTerms bounds the terms of a selector, maxWant their bytes.
+const (
+	maxTerms = 8
+	maxWant  = 256
+)
+
+// keys of the terms of a selector.
+const (
+	keyName    = "name"
+	keyService = "service"
+	keyClass   = "class"
+)
+
+// labels are the words of a host that selectors are held against, in lower case.
+type labels struct {
+	name     string
+	services []string // names and functions
+	classes  []string
 }
 
-// heard reports whether the host is in the filter.
-func (r *Request) heard(s spread) bool {
-	if len(r.Filter) == 0 {
-		return false
+// labelsOf returns the words of a host.
+func labelsOf(h Host) labels {
+	l := labels{name: strings.ToLower(h.Hostname)}
+	for _, s := range h.Services {
+		l.services = append(l.services, strings.ToLower(s.Name), strings.ToLower(s.Function))
+		l.classes = append(l.classes, strings.Fields(strings.ToLower(s.Classes))...)
 	}
-	for i := range r.FilterHashes {
-		n := s.bit(i, len(r.Filter))
-		if r.Filter[n/8]&(1<<(n%8)) == 0 {
+	slices.Sort(l.services)
+	slices.Sort(l.classes)
+	l.services, l.classes = slices.Compact(l.services), slices.Compact(l.classes)
+	return l
+}
+
+// wanted reports whether the selector covers the host: every term of it does. "" and "*" cover all.
+func wanted(selector string, host labels) bool {
+	if selector == "" || selector == "*" {
+		return true
+	}
+	for term := range strings.SplitSeq(strings.ToLower(selector), ",") {
+		key, pattern := splitTerm(term)
+		among := []string{host.name}
+		switch key {
+		case keyService:
+			among = host.services
+		case keyClass:
+			among = host.classes
+		}
+		if !slices.ContainsFunc(among, func(word string) bool {
+			ok, err := path.Match(pattern, word)
+			return ok && err == nil
+		}) {
 			return false
 		}
 	}
 	return true
 }
 
-// bit returns the place of the host's i-th bit in a filter of size bytes.
-func (s spread) bit(i uint8, size int) uint64 {
-	step := s.bloom&0xffffffff | 1
-	return (s.bloom>>32 + uint64(i)*step) % (uint64(size) * 8)
-}
-
-// wanted reports whether the pattern, in which * and ? stand for any characters, covers the name in lower case.
-func wanted(pattern, name string) bool {
-	if pattern == "" || pattern == "*" {
-		return true
+// splitTerm returns the key of a term, which is the name where none is said, and its pattern.
+func splitTerm(term string) (key, pattern string) {
+	key, pattern, ok := strings.Cut(term, "=")
+	if !ok {
+		return keyName, term
 	}
-	ok, err := path.Match(strings.ToLower(pattern), name)
-	return ok && err == nil
+	return strings.ToLower(key), pattern
 }
 
-// validPattern returns an error unless s is "" or a host's name in which * and ? may stand.
+// ValidSelector returns an error unless s is "" or terms with commas between them, each a pattern of host names, or
+// service=PATTERN, or class=PATTERN (name=PATTERN is the same as PATTERN), in which * and ? stand for any characters.
+func ValidSelector(s string) error {
+	if s == "" {
+		return nil
+	}
+	terms := strings.Split(s, ",")
+	if len(s) > maxWant || len(terms) > maxTerms {
+		return fmt.Errorf("selector %.64q: %d bytes and %d terms at most", s, maxWant, maxTerms)
+	}
+	for _, term := range terms {
+		key, pattern := splitTerm(term)
+		if key != keyName && key != keyService && key != keyClass {
+			return fmt.Errorf("selector %.64q: %.64q is none of name, service, class", s, key)
+		}
+		if pattern == "" {
+			return fmt.Errorf("selector %.64q: a term is empty", s)
+		}
+		if err := validPattern(pattern); err != nil {
+			return fmt.Errorf("selector: %w", err)
+		}
+	}
+	return nil
+}
+
+// validPattern returns an error unless s is a name in which * and ? may stand.
 func validPattern(s string) error {
-	if s == "" || strings.Trim(s, "*?") == "" && len(s) <= reports.MaxName {
+	if strings.Trim(s, "*?") == "" && len(s) <= reports.MaxName {
 		return nil
 	}
 	if err := reports.ValidName(strings.NewReplacer("*", "", "?", "").Replace(s)); err != nil || len(s) > reports.MaxName {

@@ -42,11 +42,20 @@ func Listen(addr string) (*net.UDPConn, error) {
 	return conn, nil
 }
 
-// listenFor opens the socket of a sweep on a local address.
-func listenFor(local netip.Addr) (*net.UDPConn, error) {
+// Sizes by which a sweep reckons (DISCOVERY.md §2.2).
+const (
+	defaultBuffer = 212_992 // bytes: net.core.rmem_max of many kernels
+	bytesPerReply = 1280    // that a reply of 500 bytes takes of a buffer
+)
+
+// listenFor opens the socket of a sweep on a local address, with so many bytes of receive buffer; 0: as many as can be had.
+func listenFor(local netip.Addr, buffer int) (*net.UDPConn, error) {
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 	if err != nil {
 		return nil, err
+	}
+	if buffer > 0 {
+		return conn, conn.SetReadBuffer(buffer)
 	}
 	enlarge(conn)
 	return conn, nil

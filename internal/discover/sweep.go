@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -11,12 +12,13 @@ import (
 	"sync"
 	"time"
 
+	"rollcall/internal/census"
 	"rollcall/reports"
 )
 
 const (
-	defaultWait = time.Second
-	secondAfter = 120 * time.Millisecond // the second copy of a request: hosts dedupe, so it only costs where the first was lost
+	defaultWait = 5 * time.Second
+	secondAfter = 120 * time.Millisecond // the second copy of a request in the original form
 	allHosts    = 65_536                 // more are not told apart
 )
 
@@ -26,7 +28,8 @@ type SweepConfig struct {
 	Port       int           // 0: Port
 	To         []string      // addresses, or addr:port, to ask instead of every interface's directed broadcast address
 	Interfaces []string      // only these
-	Wait       time.Duration // listen at most this long, 0: a second; a sweep with no news ends earlier, see Sweep
+	Wait       time.Duration // listen at most this long, 0: 5 s; a sweep ends by itself, see Sweep
+	Want       string        // selector of the hosts that are to answer, see ValidSelector
 	Sealed     bool          // send the sealed form
 	Legacy     bool          // send the original form
 	// ReplyTo returns what stands in replyto of the original form for a request that leaves from local; with Topic.
@@ -38,8 +41,16 @@ type SweepConfig struct {
 	// Known finds the key that a host is known to have; nil: none is known. It is called from several goroutines.
 	Known   func(ID) (ed25519.PublicKey, bool)
 	Keyring *Keyring // secrets kept from one sweep to the next; nil: none
-	Expect  []ID     // hosts known from earlier: the sweep does not end early while one of them is silent
+	Expect  []Known  // hosts known from earlier: they are asked more than others before they count as missing
 	Log     *slog.Logger
+
+	buffer int // bytes of receive buffer to ask for; 0: as many as can be had
+}
+
+// Known is a host that answered earlier.
+type Known struct {
+	ID ID
+	At netip.AddrPort // where it answered; not valid: it can't be asked by unicast
 }
 
 // Answer is one host's reply.
@@ -54,10 +65,22 @@ type Answer struct {
 type SweepStats struct {
 	ID                    uint64
 	Sent, Received, Wrong int // datagrams; Wrong: not a reply to this sweep
+	SentBytes             int
 	Elapsed               time.Duration
 	Changed               []KeyChange // hosts that are not believed
 	Clocks                int         // hosts whose clock differs from ours by more than 30 s
 	Warnings              []string    // an interface that could not be used, and why
+
+	// The rest is about the sealed form only. Complete says that hosts which are there and were not heard are not to be expected:
+	// fewer than PMiss of them. Missing are hosts of Expect that did not answer, however often they were asked.
+	Complete    bool
+	Why         string  // if not Complete
+	PMiss       float64 // bound
+	Missing     []ID
+	Rounds      int
+	RequestLoss float64 // estimated share of requests that got lost, 0 to 1
+	ReplyLoss   float64
+	Drops       uint32 // replies that this machine's socket had no room for
 }
 
 // check refuses a configuration that can't be meant, and fills in what is left out.
@@ -71,6 +94,8 @@ func (c *SweepConfig) check() error {
 		return errors.New("sweep in neither form asks nobody")
 	case c.Legacy && c.ReplyTo == nil:
 		return errors.New("sweep in the original form needs a replyto")
+	case ValidSelector(c.Want) != nil:
+		return ValidSelector(c.Want)
 	case c.Wait < 0:
 		return fmt.Errorf("wait %v is negative", c.Wait)
 	}
@@ -94,11 +119,13 @@ func (c *SweepConfig) check() error {
 	return nil
 }
 
-// Sweep asks and calls found for each host once, as it answers, from one goroutine. It ends at Wait, or earlier once a
-// second request has gone out and there was no new host for a quarter of Wait since and no host of Expect is missing, nor a
-// further page of a host that has many services. The error is for a request that could not be sent at all.
+// Sweep asks and calls found for each host once, as it answers, from one goroutine. It ends by itself soon after the last
+// answer, when it has computed that fewer than census.Delta hosts are to be expected that it has not heard; at the latest at
+// Wait, and after a second where nobody answers at all. What it is sure of stands in the SweepStats. The error is for a request
+// that could not be sent at all.
 //
-// Answers by way of a broker are not seen here; who asks for them with Legacy must wait for them himself.
+// Answers by way of a broker are not seen here; who asks for them with Legacy must wait for them himself. With Legacy alone the
+// question is put twice, and the end is a quarter of Wait after the second.
 func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, error) {
 	if err := c.check(); err != nil {
 		return SweepStats{}, err
@@ -119,13 +146,14 @@ func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, 
 
 // newSweep returns a sweep on a machine with these interfaces.
 func newSweep(c SweepConfig, list []iface, found func(Answer)) *sweep {
-	s := &sweep{raw: make(chan packet, 4096), c: c, found: found, machine: machineOf(list), hosts: map[ID]*heard{}, missing: map[ID]bool{},
-		in: make(chan packet, 1024), stats: SweepStats{ID: c.ID}}
+	s := &sweep{c: c, found: found, machine: machineOf(list), hosts: map[ID]*heard{}, known: map[ID]netip.AddrPort{},
+		answered: map[netip.AddrPort]bool{}, raw: make(chan []packet, 256), in: make(chan []packet, 256),
+		cookies: map[netip.AddrPort][]byte{}, awaited: map[netip.AddrPort]time.Time{}, stats: SweepStats{ID: c.ID, PMiss: 1}}
 	if c.Key != nil {
 		s.opener, s.introduce = newOpener(c), len(c.Expect) == 0
 	}
-	for _, id := range c.Expect {
-		s.missing[id] = true
+	for _, k := range c.Expect {
+		s.known[k.ID] = k.At
 	}
 	return s
 }
@@ -137,24 +165,26 @@ type sweep struct {
 	machine machine
 	stats   SweepStats
 	ways    []*way
-	in      chan packet
+	in      chan []packet
 	stop    func()
 	readers sync.WaitGroup
 
-	start, second time.Time // when the first and the second request went out
-	news          time.Time // when there was last a new host
-	retry         time.Time // when missing pages are asked for again
-	seq           uint32
-	hosts         map[ID]*heard
-	missing       map[ID]bool
-	partial       int // hosts of which pages are missing
-	pageRequests  int
+	census       *census.Sweep
+	start        time.Time // when the first request went out
+	second       time.Time // when the question in the original form is put again; zero: it was, or is not to be
+	retry        time.Time // when missing pages are asked for again
+	hosts        map[ID]*heard
+	known        map[ID]netip.AddrPort
+	answered     map[netip.AddrPort]bool // addresses asked one by one that have
+	partial      int                     // hosts of which pages are missing
+	pageRequests int
 
-	raw       chan packet // to be opened
-	opener    *opener     // nil: without a key
-	introduce bool        // hosts are to sign, for some are not known
+	raw       chan []packet // to be opened
+	opener    *opener       // nil: without a key
+	introduce bool          // hosts are to sign, for some are not known
 	cookies   map[netip.AddrPort][]byte
-	wondering bool // hosts were asked about their clocks
+	awaited   map[netip.AddrPort]time.Time // until when the answers of hosts that were asked again are waited for
+	wondering bool                         // hosts were asked about their clocks
 }
 
 // packet is a datagram that came in.
@@ -168,7 +198,7 @@ type packet struct {
 	err   error
 }
 
-// run asks twice and listens until the end.
+// run asks and listens until the end.
 func (s *sweep) run(ctx context.Context) error {
 	readers, cancel := context.WithCancel(ctx)
 	s.stop = cancel
@@ -176,67 +206,172 @@ func (s *sweep) run(ctx context.Context) error {
 	for _, w := range s.ways {
 		s.readers.Go(func() { w.read(readers, s.raw) })
 	}
-	if err := s.ask(); err != nil {
-		return err
+	s.census = census.New(s.plan())
+	s.start = time.Now()
+	if !s.c.Sealed {
+		return s.runOriginal(ctx)
 	}
+	err := s.rounds(ctx)
+	s.flush()
+	s.conclude(ctx.Err() != nil)
+	return err
+}
+
+// plan returns what the algorithm has to know.
+func (s *sweep) plan() census.Config {
+	c := census.Config{Sweep: s.c.ID, Limit: s.c.Wait, Salt: rand.Uint64, Rate: census.DefaultRate, Filter: s.filterRoom()}
+	for id := range s.known {
+		c.Known = append(c.Known, id)
+	}
+	for _, w := range s.ways {
+		c.Open = c.Open || len(w.networks) > 0 || w.gap > 0
+		c.Range = c.Range || w.gap > 0
+		c.Late = c.Late || w.late
+		if w.gap == 0 {
+			c.Singles += len(w.single)
+		}
+		c.Wireless = c.Wireless || wireless(w.iface.Name)
+		size, _ := memInfo(w.conn)
+		size = cmp.Or(size, defaultBuffer)
+		if fits := size / bytesPerReply; c.Buffer == 0 || fits < c.Buffer {
+			c.Buffer = fits
+		}
+		if size <= 2*defaultBuffer { // the kernel doubles what it is asked for
+			c.Rate = census.SmallRate
+		}
+	}
+	if c.Wireless {
+		c.Rate = census.WirelessRate
+	}
+	return c
+}
+
+// rounds does what the algorithm says until it is done and all pages are here.
+func (s *sweep) rounds(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		s.readDrops()
 		now := time.Now()
-		if s.second.IsZero() && now.Sub(s.start) >= min(secondAfter, s.c.Wait/4) {
-			if err := s.ask(); err != nil {
-				s.warn(err.Error())
+		asks, wake, done := s.census.Next(now.Sub(s.start))
+		for _, a := range asks {
+			if err := s.ask(a); err != nil {
+				return err
 			}
-			s.second = now
 		}
-		if s.partial > 0 && !now.Before(s.retry) {
-			s.retryPages(now)
+		next := s.start.Add(wake)
+		if s.partial > 0 {
+			if !now.Before(s.retry) {
+				s.retryPages(now)
+			}
+			if done || s.retry.Before(next) {
+				next = s.retry
+			}
 		}
-		end := s.end()
-		if !now.Before(end) {
-			break
+		if !s.second.IsZero() {
+			if !now.Before(s.second) {
+				s.again()
+			} else if done || s.second.Before(next) {
+				next = s.second
+			}
 		}
-		timer.Reset(time.Until(s.next(end)))
+		for from, until := range s.awaited {
+			if done && now.Before(until) {
+				next = until
+			} else if !now.Before(until) {
+				delete(s.awaited, from)
+			}
+		}
+		if done && s.second.IsZero() && (s.partial == 0 && len(s.awaited) == 0 || now.Sub(s.start) >= s.c.Wait) {
+			return nil
+		}
+		timer.Reset(time.Until(next))
 		select {
 		case <-ctx.Done():
-			s.flush()
 			return nil
-		case p := <-s.in:
-			s.take(p)
+		case list := <-s.in:
+			s.takeAll(list)
 		case <-timer.C:
 		}
 	}
-	s.flush()
+}
+
+// takeAll takes these datagrams and those that are waiting: what has come must be known before it is decided what to ask.
+func (s *sweep) takeAll(list []packet) {
+	const most = 64 // batches; then see what is to be sent
+	for range most {
+		for _, p := range list {
+			s.take(p)
+		}
+		select {
+		case list = <-s.in:
+		default:
+			return
+		}
+	}
+	for _, p := range list {
+		s.take(p)
+	}
+}
+
+// conclude writes into the statistics what the algorithm is sure of.
+func (s *sweep) conclude(interrupted bool) {
+	r := s.census.Result()
+	s.stats.Complete, s.stats.Why, s.stats.PMiss = r.Complete, r.Why, r.PMiss
+	for _, id := range r.Missing {
+		s.stats.Missing = append(s.stats.Missing, id)
+	}
+	s.stats.Rounds, s.stats.RequestLoss, s.stats.ReplyLoss, s.stats.Drops = r.Rounds, r.RequestLoss, r.ReplyLoss, r.Drops
+	if interrupted {
+		s.stats.Complete, s.stats.Why = false, "interrupted"
+	}
+	if r.Drops > 0 {
+		s.warn(fmt.Sprintf("this machine had no room for %d replies, which made the sweep slower; sysctl -w net.core.rmem_max=%d gives more",
+			r.Drops, socketBuffer))
+	}
+}
+
+// readDrops has the algorithm know how many replies the sockets had no room for.
+func (s *sweep) readDrops() {
+	total := uint32(0)
+	for _, w := range s.ways {
+		_, drops := memInfo(w.conn)
+		total += drops
+	}
+	s.census.Dropped(total)
+}
+
+// runOriginal puts the question in the original form, whose answers do not come here.
+func (s *sweep) runOriginal(ctx context.Context) error {
+	if err := s.askOriginal(); err != nil {
+		return err
+	}
+	if !pause(ctx, min(secondAfter, s.c.Wait/4)) {
+		return nil
+	}
+	s.again()
+	pause(ctx, s.c.Wait/4)
 	return nil
 }
 
-// end returns when the sweep ends if nothing more comes.
-func (s *sweep) end() time.Time {
-	last := s.start.Add(s.c.Wait)
-	if s.second.IsZero() || len(s.missing) > 0 || s.partial > 0 {
-		return last
+// again puts the question in the original form for the second time.
+func (s *sweep) again() {
+	s.second = time.Time{}
+	if err := s.askOriginal(); err != nil {
+		s.warn(err.Error())
 	}
-	quiet := s.second
-	if s.news.After(quiet) {
-		quiet = s.news
-	}
-	if quiet = quiet.Add(s.c.Wait / 4); quiet.Before(last) {
-		return quiet
-	}
-	return last
 }
 
-// next returns when there is something to do before the end.
-func (s *sweep) next(end time.Time) time.Time {
-	if s.second.IsZero() {
-		if t := s.start.Add(min(secondAfter, s.c.Wait/4)); t.Before(end) {
-			end = t
-		}
+// pause waits, and returns false if ctx has ended before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
-	if s.partial > 0 && s.retry.Before(end) {
-		end = s.retry
-	}
-	return end
 }
 
 // warn keeps a warning, once.

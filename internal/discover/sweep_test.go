@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/internal/census"
 	"rollcall/reports"
 )
 
@@ -54,12 +55,12 @@ func TestSweepFindsHosts(t *testing.T) {
 	if got[0].From != a.addr || got[0].Interface != "lo" || got[0].After <= 0 {
 		t.Errorf("answer from %v on %q after %v, want from %v on lo", got[0].From, got[0].Interface, got[0].After, a.addr)
 	}
-	if stats.Sent != 4 || stats.Received != 4 || stats.Wrong != 0 || len(stats.Warnings) != 0 || stats.ID == 0 || stats.ID > maxSweep {
-		t.Errorf("stats = %+v, want 4 sent, 4 received, none wrong", stats)
+	if stats.Sent < 2 || stats.Sent > 8 || stats.Received < 2 || stats.Wrong != 0 || len(stats.Warnings) != 0 || stats.ID == 0 || stats.ID > maxSweep {
+		t.Errorf("stats = %+v, want few sent, none wrong", stats)
 	}
-	// The second request goes out after 120 ms; then a quarter of Wait without news is enough.
-	if stats.Elapsed < 350*time.Millisecond || stats.Elapsed > 900*time.Millisecond {
-		t.Errorf("sweep took %v, want about 370ms", stats.Elapsed)
+	// Both addresses have answered: there is nobody left to wait for.
+	if !stats.Complete || stats.Why != "" || stats.PMiss != 0 || stats.Rounds == 0 || stats.Elapsed > 500*time.Millisecond {
+		t.Errorf("stats = %+v, want complete at once", stats)
 	}
 }
 
@@ -78,8 +79,8 @@ func TestSweepAsksInBothForms(t *testing.T) {
 	a := startBed(t, "127.0.0.1:0", testHost(1, "pi"), nil)
 	got, stats := gather(t, SweepConfig{ID: 4711, To: []string{a.addr.String()}, Sealed: true, Legacy: true, Wait: 300 * time.Millisecond,
 		Topic: "/stat/4711", BrokerPort: 1999, ReplyTo: func(local netip.Addr) string { return local.String() + ":1999" }})
-	if len(got) != 1 || stats.ID != 4711 || stats.Sent != 4 {
-		t.Errorf("Sweep() = %+v, %+v, want one host, 4 datagrams sent", got, stats)
+	if len(got) != 1 || stats.ID != 4711 || stats.Sent < 3 || !stats.Complete {
+		t.Errorf("Sweep() = %+v, %+v, want one host, at least 3 datagrams sent", got, stats)
 	}
 	p := a.next()
 	if p.request.ID != "4711" || p.request.ReplyTo != "127.0.0.1:1999" || p.request.Topic != "/stat/4711" {
@@ -110,24 +111,49 @@ func TestSweepInTheOriginalFormOnly(t *testing.T) {
 	}
 }
 
-func TestSweepWaitsForExpectedHosts(t *testing.T) {
+// TestSweepListsWhoIsMissing knows three hosts, of which one is there, one is silent, and one is known without an address.
+func TestSweepListsWhoIsMissing(t *testing.T) {
 	t.Parallel()
-	a := startBed(t, "127.0.0.1:0", testHost(1, "pi"), nil)
-	const wait = 400 * time.Millisecond
-	c := SweepConfig{To: []string{a.addr.String()}, Sealed: true, Wait: wait, Expect: []ID{testHost(1, "").ID}}
-	if _, stats := gather(t, c); stats.Elapsed >= wait {
-		t.Errorf("sweep with all expected hosts there took %v, want less than %v", stats.Elapsed, wait)
+	var mu sync.Mutex
+	probed := map[uint16]bool{}
+	a := newPuppet(t, "0.0.0.0", func(q Request, _ netip.AddrPort) [][]byte {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case q.Seq >= census.UnicastSeq:
+			probed[q.Round] = true
+			return nil
+		case q.Round == 1:
+			return replies(t, testHost(1, "pi"), 1, q)
+		}
+		return nil
+	})
+	here := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), a.addr.Port())
+	there := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.77"), a.addr.Port())
+	c := SweepConfig{To: []string{"127.255.255.255"}, Port: int(a.addr.Port()), Sealed: true,
+		Expect: []Known{{ID: testHost(1, "").ID, At: here}, {ID: ID{8}, At: there}, {ID: ID{9}}}}
+	got, stats := gather(t, c)
+	if len(got) != 1 || !stats.Complete || stats.PMiss <= 0 || stats.PMiss >= census.Delta || !slices.Equal(stats.Missing, []ID{{8}, {9}}) {
+		t.Errorf("Sweep() = %d hosts, %+v, want one, complete, the two others missing", len(got), stats)
 	}
-	c.Expect = append(c.Expect, ID{9})
-	if _, stats := gather(t, c); stats.Elapsed < wait || stats.Elapsed > wait+patience {
-		t.Errorf("sweep with an expected host missing took %v, want %v", stats.Elapsed, wait)
+	if stats.Elapsed > time.Second {
+		t.Errorf("sweep took %v, want less than a second", stats.Elapsed)
+	}
+	mu.Lock()
+	if len(probed) != census.Probes {
+		t.Errorf("the silent host was asked %d times by unicast, want %d", len(probed), census.Probes)
+	}
+	mu.Unlock()
+	if got, stats := gather(t, SweepConfig{To: c.To, Port: c.Port, Sealed: true, Expect: c.Expect[:1]}); len(got) != 1 || !stats.Complete ||
+		len(stats.Missing) != 0 {
+		t.Errorf("Sweep() = %d hosts, %+v, want the one that is known, complete", len(got), stats)
 	}
 }
 
 func TestSweepOfNobody(t *testing.T) {
 	t.Parallel()
 	got, stats := gather(t, SweepConfig{To: []string{"127.0.0.1:9"}, Sealed: true, Wait: 100 * time.Millisecond})
-	if len(got) != 0 || stats.Sent != 2 || stats.Elapsed > patience {
+	if len(got) != 0 || stats.Sent < 2 || stats.Sent > 20 || stats.Complete || stats.Elapsed > patience {
 		t.Errorf("Sweep() = %v, %+v, want nobody", got, stats)
 	}
 }
@@ -236,7 +262,7 @@ func newPuppet(t *testing.T, local string, answer func(q Request, from netip.Add
 				continue
 			}
 			for _, b := range answer(q, from) {
-				if _, err := conn.WriteToUDPAddrPort(b, from); err != nil {
+				if _, err := conn.WriteToUDPAddrPort(b, from); err != nil && !errors.Is(err, net.ErrClosed) {
 					t.Error(err)
 				}
 			}
@@ -299,7 +325,7 @@ func TestSweepFetchesAllPages(t *testing.T) {
 	if len(got) != 1 || !slices.Equal(got[0].Host.Services, list) {
 		t.Fatalf("Sweep() = %d hosts, %+v, want one with %d services", len(got), stats, len(list))
 	}
-	if pages := len(a.r.said.Load().data); pages < 20 || stats.Sent != pages-1+2 || stats.Wrong != 0 {
+	if pages := len(a.r.said.Load().data); pages < 20 || stats.Sent < pages || stats.Sent > pages+2 || stats.Wrong != 0 {
 		t.Errorf("stats = %+v for %d pages, want each asked for once", stats, pages)
 	}
 }

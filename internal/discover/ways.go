@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+
+	"rollcall/internal/census"
 )
 
 // way is a socket of a sweep on one local address, and whom it asks.
@@ -182,7 +184,7 @@ func (s *sweep) openTarget(list []iface, to target) error {
 		}
 		w.add(netip.AddrPortFrom(a, to.port), netip.Prefix{})
 	}
-	s.c.Wait += time.Duration(len(w.targets)) * 2 * w.gap // both requests take as long as that
+	s.c.Wait += time.Duration(len(w.targets)) * census.RangeCopies * w.gap // the requests take as long as that
 	return nil
 }
 
@@ -213,7 +215,7 @@ func (s *sweep) wayFrom(list []iface, local netip.Addr) (*way, error) {
 // listenFrom opens a socket on a local address.
 func (s *sweep) listenFrom(list []iface, local netip.Addr) (*net.UDPConn, error) {
 	if local.Is4() {
-		return listenFor(local)
+		return listenFor(local, s.c.buffer)
 	}
 	for _, f := range list {
 		for _, p := range f.Six {
@@ -266,12 +268,19 @@ func (w *way) send(b []byte, to netip.AddrPort) error {
 	return err
 }
 
+// batch is how many datagrams are read by one system call.
+const batch = 64
+
 // read hands on what comes in until the socket is closed.
-func (w *way) read(ctx context.Context, in chan<- packet) {
+func (w *way) read(ctx context.Context, in chan<- []packet) {
 	const maxErrors = 100 // in a row
-	buf := make([]byte, MaxRequest+1)
+	conn := ipv4.NewPacketConn(w.conn)
+	messages := make([]ipv4.Message, batch)
+	for i := range messages {
+		messages[i].Buffers = [][]byte{make([]byte, MaxRequest+1)}
+	}
 	for failed := 0; ; {
-		n, from, err := w.conn.ReadFromUDPAddrPort(buf)
+		n, err := conn.ReadBatch(messages, 0)
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil || failed > maxErrors {
 			return
 		}
@@ -280,11 +289,31 @@ func (w *way) read(ctx context.Context, in chan<- packet) {
 			continue
 		}
 		failed = 0
-		p := packet{way: w, from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), at: time.Now(), b: slices.Clone(buf[:n])}
 		select {
-		case in <- p:
+		case in <- w.packets(messages[:n], time.Now()):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// packets returns copies of what came in.
+func (w *way) packets(messages []ipv4.Message, at time.Time) []packet {
+	size := 0
+	for _, m := range messages {
+		size += m.N
+	}
+	slab := make([]byte, 0, size)
+	list := make([]packet, 0, len(messages))
+	for _, m := range messages {
+		from, ok := m.Addr.(*net.UDPAddr)
+		if !ok {
+			continue // not to be thought of
+		}
+		start := len(slab)
+		slab = append(slab, m.Buffers[0][:m.N]...)
+		src := from.AddrPort()
+		list = append(list, packet{way: w, from: netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), at: at, b: slab[start:len(slab):len(slab)]})
+	}
+	return list
 }
