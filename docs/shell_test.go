@@ -6,11 +6,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"rollcall/lab"
 )
+
+// reloads is how a reader has udpmon read its files again.
+const reloads = "sudo systemctl reload udpmon"
 
 // elsewhere are the lines that are not run here, and what runs them.
 var elsewhere = map[string]string{
@@ -18,6 +22,9 @@ var elsewhere = map[string]string{
 	"sudo systemctl enable --now udpmon agent@hostsensor": "needs a system that systemd booted; lab/uml boots one",
 	"sudo systemctl restart udpmon":                       "needs a system that systemd booted; lab/uml boots one",
 	"sudo systemctl enable --now agent@gpio":              "needs a system that systemd booted; lab/uml boots one",
+	reloads:                                               "needs a system that systemd booted; run sends the signal itself",
+	"sudo systemctl restart mosquitto":                    "needs a system that systemd booted; TestTrustMosquitto starts mosquitto",
+	"sudo udpsrv trust mosquitto alice.pem":               "would write to this machine's /etc/mosquitto; TestTrustMosquitto runs it elsewhere",
 }
 
 // TestShellLines runs every shell block of the documents, in order, as their reader would: on a laptop, in a network with a
@@ -32,9 +39,10 @@ func TestShellLines(t *testing.T) {
 		t.Run(filepath.Base(doc), func(t *testing.T) {
 			l := lab.NewLAN(t, 2)
 			agents := "  hostsensor: {}\n  gpio: {chip: sim, outputs: {led: {pin: 17}}}\n"
-			l.Boot(1, lab.HostConfig{Name: "pizero2", Listen: "0.0.0.0:1883", Agents: agents})
-			l.Mosquitto(2) // the laptop's own broker, for answers in the original form
 			r := reader{t: t, lan: l, dir: t.TempDir(), top: filepath.Join(t.TempDir(), "rollcall")}
+			r.host = l.Boot(1, lab.HostConfig{Name: "pizero2", Listen: "0.0.0.0:1883", Agents: agents,
+				Extra: "discovery: {authorized_operators: " + r.dir + operators + "}\n"})
+			l.Mosquitto(2) // the laptop's own broker, for answers in the original form
 			r.names()
 			r.checkout()
 			for i, b := range all {
@@ -44,12 +52,16 @@ func TestShellLines(t *testing.T) {
 	}
 }
 
+// operators is where a host finds its operators.
+const operators = "/etc/rollcall/authorized_operators"
+
 // reader is somebody who types what stands in a document.
 type reader struct {
-	t   *testing.T
-	lan *lab.LAN
-	dir string // where the laptop's commands are typed
-	top string // a clean checkout
+	t    *testing.T
+	lan  *lab.LAN
+	dir  string // where the laptop's commands are typed
+	top  string // a clean checkout
+	host *lab.Host
 }
 
 // names makes the name pizero2 known in both namespaces (ip-netns(8) binds /etc/netns/NAME/* over /etc).
@@ -85,6 +97,9 @@ func (r *reader) run(n int, b block) {
 	}
 	text := "set -eo pipefail\n" + strings.Join(lines, "")
 	host, dir := 2, r.dir
+	if b.note != "on: install" {
+		text = strings.ReplaceAll(text, "/etc/rollcall", r.dir+"/etc/rollcall")
+	}
 	switch {
 	case b.note == "on: install":
 		dir = r.top
@@ -102,7 +117,7 @@ func (r *reader) run(n int, b block) {
 	}
 	path := "PATH=" + filepath.Join(r.dir, "root/usr/local/bin") + ":" + lab.Binaries(r.t) + ":" + os.Getenv("PATH")
 	// The Go caches are the machine's, as a user's would be; udpsrv's own is not.
-	args := []string{"env", "-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "GOCACHE=" + goenv(r.t, "GOCACHE"), "bash", script}
+	args := []string{"env", "-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "XDG_CONFIG_HOME=" + filepath.Join(r.dir, "config"), "GOCACHE=" + goenv(r.t, "GOCACHE"), "bash", script}
 	if strings.HasSuffix(b.note, "in the background") {
 		r.lan.Start(host, false, args[0], args[1:]...) // ends with the test
 		r.lan.Command(host, "mosquitto_sub", "-t", "/pizero2/coffee/cups", "-C", "1", "-W", "10").Run()
@@ -112,6 +127,12 @@ func (r *reader) run(n int, b block) {
 	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
+	if strings.Contains(b.text, reloads) {
+		if err := r.host.Udpmon.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			r.t.Fatal(err)
+		}
+		r.host.Udpmon.WaitLine("new configuration in force", 5*time.Second)
+	}
 	r.t.Logf("block %d:\n%s%s", n, text, out)
 	if (err != nil) != (b.note == "fails") {
 		r.t.Errorf("block %d ended with %v", n, err)

@@ -42,7 +42,7 @@ agents:
 YAML
 bin/udpmon --config "$dir/rollcall.yaml" 2>"$dir/udpmon.log" & pids+=($!)
 bin/agentd --config "$dir/rollcall.yaml" 2>"$dir/agentd.log" & pids+=($!)
-export XDG_CACHE_HOME=$dir/cache
+export XDG_CACHE_HOME=$dir/cache XDG_CONFIG_HOME=$dir/config
 
 for _ in $(seq 50); do # until both services have said that they are online
 	if bin/udpsrv sweep --json --wait 200ms --to "127.0.0.1:$udp" 2>/dev/null | grep -o '"status":"online"' | wc -l | grep -q '^2$'; then break; fi

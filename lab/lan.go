@@ -180,7 +180,8 @@ func (l *LAN) Command(i int, name string, args ...string) *exec.Cmd {
 func (l *LAN) Run(i int, name string, args ...string) (stdout, stderr string, status int) {
 	l.t.Helper()
 	cmd := l.Command(i, name, args...)
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.dir, fmt.Sprintf("cache-%d", i)))
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.dir, fmt.Sprintf("cache-%d", i)),
+		"XDG_CONFIG_HOME="+filepath.Join(l.dir, fmt.Sprintf("config-%d", i)))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
