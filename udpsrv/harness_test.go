@@ -7,6 +7,7 @@ import (
 	"flag"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,7 +28,17 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	dir, err := os.MkdirTemp("", "udpsrv") // for keys of runs without --keys
+	if err == nil {
+		err = os.Setenv("XDG_CONFIG_HOME", dir)
+	}
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir) // what is left harms nobody
+		os.Exit(code)
+	}))
 }
 
 // patience bounds every wait of a test for what takes milliseconds.
