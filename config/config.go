@@ -31,6 +31,7 @@ type Discovery struct {
 	Interfaces          []string `yaml:"interfaces" doc:"interfaces to answer on; default: every usable one"`
 	ReplyTo             []string `yaml:"reply_to" doc:"host names, addresses or CIDRs that may be replied to beside the datagram's own source"`
 	Legacy              *bool    `yaml:"legacy" doc:"answer unsigned requests; default: true until authorized_operators exists"`
+	Hello               bool     `yaml:"hello" doc:"say HELLO to the network at the start and at a new address, and BYE at the end; only on port 37030"`
 	AuthorizedOperators string   `yaml:"authorized_operators" doc:"file of the operators who may ask and control"`
 	ExtAddr             ExtAddr  `yaml:"extaddr"`
 }
@@ -88,6 +89,7 @@ func Default() Config {
 		StateDir: "/var/lib/rollcall",
 		Discovery: Discovery{
 			Port:                37030,
+			Hello:               true,
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},

@@ -115,8 +115,8 @@ func lan(t *testing.T) {
 	if _, stats := sweep(SweepConfig{Interfaces: []string{"lan0", "down0"}}); len(stats.Warnings) != 1 || !strings.Contains(stats.Warnings[0], "it is down") {
 		t.Errorf("warnings = %q, want one about down0", stats.Warnings)
 	}
-	if got, _ := sweep(SweepConfig{Interfaces: []string{"docker0"}}); len(got) != 0 {
-		t.Errorf("sweep on docker0 found %v", got)
+	if got, _ := sweep(SweepConfig{Interfaces: []string{"docker0"}}); len(got) != 1 || got[0].Host.Hostname != "laptop" {
+		t.Errorf("sweep on docker0, which is named, found %v, want this machine, which has heard that it has come", got)
 	}
 	got, _ = sweep(SweepConfig{To: []string{"10.77.0.12", "10.77.0.13"}})
 	if len(got) != 2 {

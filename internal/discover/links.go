@@ -68,7 +68,6 @@ func (r *Responder) refresh(now time.Time, age time.Duration) {
 		return // the old list is the best that there is
 	}
 	r.machine = machineOf(list)
-	join(r.c.Conn, list, r.joined)
 	r.list = make(map[int]iface, len(list))
 	r.macs = r.macs[:0]
 	for _, f := range list {

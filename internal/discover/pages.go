@@ -16,6 +16,8 @@ type pages struct {
 	labels  labels // for selectors
 	mac     [6]byte
 	started time.Time
+	edition uint16
+	boot    [16]byte
 	data    [][]byte
 }
 
@@ -37,7 +39,7 @@ func encodePages(h Host, edition uint16) (*pages, error) {
 	if left > 0 {
 		err = errors.Join(err, fmt.Errorf("%d services do not fit the %d pages that there may be", left, maxPages))
 	}
-	p := &pages{id: h.ID, name: h.Hostname, labels: labelsOf(h), started: h.Started}
+	p := &pages{id: h.ID, name: h.Hostname, labels: labelsOf(h), started: h.Started, edition: edition, boot: bootID(h.BootID)}
 	copy(p.mac[:], h.MAC)
 	for i, list := range lists {
 		r := first

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,7 @@ type ResponderConfig struct {
 	// Swept is told the id of each request that this machine itself has broadcast, before Publish is given the request; nil for
 	// never. It is called from the same goroutine and must not block.
 	Swept   func(id reports.ID)
+	Hello   bool          // say HELLO at the start and when an address is new, and BYE at the end, to HelloPort of every network
 	ExtAddr func() string // the public address, "" when unknown; nil for never
 	// KnownHost reports whether the name is that of another host, below which answers must not be published; nil for never.
 	// It must not block and is called from one goroutine.
@@ -113,7 +115,8 @@ type Responder struct {
 	brokerRate *limiter                  // the publisher's
 	frames     bool                      // tails of requests can be believed, see filterFrames
 	six        bool                      // the socket takes IPv6 too
-	joined     map[int]bool              // interfaces on which it is in the group
+	links      *os.File                  // tells of changes of addresses; nil: nothing does
+	stale      atomic.Bool               // list is of before such a change
 	introducer *introducer
 	macs       []net.HardwareAddr // this machine's
 }
@@ -191,7 +194,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		askRate:    newLimiter(askEach, askAll),
 		paid:       newRecent[uint64, struct{}](onceAge, onceCap),
 		brokerRate: newLimiter(brokerEach, askAll),
-		six:        isSix(c.Conn), joined: map[int]bool{},
+		six:        isSix(c.Conn), links: openLinks(),
 		frames: filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
 	}
 	r.authority = newAuthority(c.Key, c.Floors, c.Now())
@@ -239,10 +242,12 @@ func (r *Responder) Run(ctx context.Context) error {
 	for range lookups {
 		wg.Go(func() { r.lookup(inner) })
 	}
+	ready := make(chan struct{})
 	wg.Go(func() {
-		<-inner.Done()
+		r.greet(inner, ready)
 		_ = r.c.Conn.Close() // nothing was to be kept
 	})
+	<-ready
 	r.refresh(r.c.Now(), tableAge)
 	err := r.read()
 	cancel()
@@ -281,6 +286,9 @@ func (r *Responder) read() error {
 			}
 			return src.String()
 		})
+		if r.stale.CompareAndSwap(true, false) {
+			r.refresh(d.at, 0)
+		}
 		r.refresh(d.at, tableAge)
 	}
 }
