@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ func (s *service) rounds() {
 			s.finish(err)
 		case r, ok := <-s.events:
 			s.event(r, ok)
+			runtime.Gosched() // lets the state leave before what else is due
 		case m := <-s.retained:
 			s.found(m)
 		case n := <-s.links.notes:

@@ -36,15 +36,16 @@ func help(b *testing.B, h *PiHost, role string, d time.Duration, rate int) strin
 
 // BenchmarkPiLatency measures, on a kernel's lines, set → line driven, set → state received and edge → message received, against a bare
 // publish → receive on the same broker, in turns. As in what is measured, the publisher of the floor and its receiver are processes
-// of their own. An edge has to wake agentd first and is a retained state, so "woken" is its like: a datagram wakes a bare client that
-// then publishes a retained message. "alone" is what it takes from a client to itself.
+// of their own. What an edge makes is a retained state, so "retained" is its floor as well: the same publish → receive with a retained
+// message. "woken" is that with what woke the publisher, a datagram, as an edge has to wake agentd. "alone" is what it takes from a
+// client to itself.
 func BenchmarkPiLatency(b *testing.B) {
 	h := benchPi(b, "    outputs: {led: {pin: GPIO17}}\n    inputs: {door: {pin: GPIO22}}\n")
 	publisher := h.Start(false, os.Args[0], "-test.run", "^TestPiHelper$", "-pi-role", "publish")
 	publisher.WaitLine("publishing", patience)
 	for range b.N {
 		out := help(b, h, "latency", time.Minute, 0)
-		floor, floor99, woken := 0.0, 0.0, 0.0
+		floor, floor99, retained, woken := 0.0, 0.0, 0.0, 0.0
 		for line := range strings.Lines(out) {
 			var name string
 			var median, p99 float64
@@ -54,9 +55,12 @@ func BenchmarkPiLatency(b *testing.B) {
 			switch name {
 			case "floor":
 				floor, floor99 = median, p99
+			case "retained":
+				retained = median
 			case "woken":
 				woken = median
 			case "edge":
+				b.ReportMetric(median/retained, "edge/retained")
 				b.ReportMetric(median/woken, "edge/woken")
 			}
 			if name != "floor" {
