@@ -9,26 +9,28 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"rollcall/lab/loss"
 )
 
 // losses are the ways in which datagrams get lost that a sweep has to be right about.
 var losses = []struct {
 	name string
-	make func() lossModel
+	make func() loss.Model
 }{
-	{"0%", func() lossModel { return bernoulli(0) }},
-	{"1%", func() lossModel { return bernoulli(0.01) }},
-	{"10%", func() lossModel { return bernoulli(0.1) }},
-	{"20%", func() lossModel { return bernoulli(0.2) }},
-	{"30%", func() lossModel { return bernoulli(0.3) }},
-	{"40%", func() lossModel { return bernoulli(0.4) }},
-	{"10% in bursts of 4", func() lossModel { return newPacketBursts(0.1, 4) }},
-	{"2% in bursts of 4", func() lossModel { return newPacketBursts(0.02, 4) }},
-	{"20% in bursts of 4", func() lossModel { return newPacketBursts(0.2, 4) }},
-	{"30% in bursts of 3", func() lossModel { return newPacketBursts(0.3, 3) }},
-	{"2% in bursts of 5ms", func() lossModel { return newTimeBursts(0.02, 5*time.Millisecond) }},
-	{"20% in bursts of 5ms", func() lossModel { return newTimeBursts(0.2, 5*time.Millisecond) }},
-	{"10% in bursts of 5ms", func() lossModel { return newTimeBursts(0.1, 5*time.Millisecond) }},
+	{"0%", func() loss.Model { return loss.Independent(0) }},
+	{"1%", func() loss.Model { return loss.Independent(0.01) }},
+	{"10%", func() loss.Model { return loss.Independent(0.1) }},
+	{"20%", func() loss.Model { return loss.Independent(0.2) }},
+	{"30%", func() loss.Model { return loss.Independent(0.3) }},
+	{"40%", func() loss.Model { return loss.Independent(0.4) }},
+	{"10% in bursts of 4", func() loss.Model { return loss.NewPacketBursts(0.1, 4) }},
+	{"2% in bursts of 4", func() loss.Model { return loss.NewPacketBursts(0.02, 4) }},
+	{"20% in bursts of 4", func() loss.Model { return loss.NewPacketBursts(0.2, 4) }},
+	{"30% in bursts of 3", func() loss.Model { return loss.NewPacketBursts(0.3, 3) }},
+	{"2% in bursts of 5ms", func() loss.Model { return loss.NewTimeBursts(0.02, 5*time.Millisecond) }},
+	{"20% in bursts of 5ms", func() loss.Model { return loss.NewTimeBursts(0.2, 5*time.Millisecond) }},
+	{"10% in bursts of 5ms", func() loss.Model { return loss.NewTimeBursts(0.1, 5*time.Millisecond) }},
 }
 
 // long is how many sweeps are made of each kind: few in the normal test, those that ROLLCALL_LONG names in the long one.
@@ -104,7 +106,7 @@ func TestMany(t *testing.T) {
 		{10_000, 0.3, 470 * time.Millisecond, 580 * time.Millisecond, 400},
 	} {
 		for _, known := range []bool{false, true} {
-			w := world{n: tt.n, loss: bernoulli(tt.loss), buffer: 6553, service: 4 * time.Microsecond}
+			w := world{n: tt.n, loss: loss.Independent(tt.loss), buffer: 6553, service: 4 * time.Microsecond}
 			if known {
 				w.known = tt.n
 			}
@@ -123,7 +125,7 @@ func TestMany(t *testing.T) {
 // TestSmallBuffer has a socket with the kernel's default buffer.
 func TestSmallBuffer(t *testing.T) {
 	t.Parallel()
-	w := world{n: 10_000, loss: bernoulli(0.1), buffer: DefaultBuffer, service: 15 * time.Microsecond, configure: func(c *Config) {
+	w := world{n: 10_000, loss: loss.Independent(0.1), buffer: DefaultBuffer, service: 15 * time.Microsecond, configure: func(c *Config) {
 		c.Buffer, c.Rate = DefaultBuffer, SmallRate
 	}}
 	got := w.run(1)
@@ -136,7 +138,7 @@ func TestSmallBuffer(t *testing.T) {
 // TestSlowReader has a requester that can take a tenth of the rate it begins with: it must notice and ask for less.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	w := world{n: 3000, loss: bernoulli(0), buffer: DefaultBuffer, service: 200 * time.Microsecond}
+	w := world{n: 3000, loss: loss.Independent(0), buffer: DefaultBuffer, service: 200 * time.Microsecond}
 	got := w.run(1)
 	t.Logf("last %v, end %v, %.2f replies a host, %d lost in the buffer", got.last, got.ends, float64(got.replies)/3000, got.lostInBuffer)
 	if got.heard != 3000 || !got.Complete || got.Drops == 0 || got.ends > 3*time.Second {
@@ -146,7 +148,7 @@ func TestSlowReader(t *testing.T) {
 
 func TestMissingHosts(t *testing.T) {
 	t.Parallel()
-	w := world{n: 100, known: 100, loss: bernoulli(0.1), deaf: map[int]bool{17: true, 42: true}}
+	w := world{n: 100, known: 100, loss: loss.Independent(0.1), deaf: map[int]bool{17: true, 42: true}}
 	got := w.run(1)
 	if got.heard != 98 || !slices.Equal(got.Missing, []ID{idOf(17), idOf(42)}) || !got.Complete || got.ends > time.Second {
 		t.Errorf("heard %d, missing %x, complete %v, after %v; want 98, the two, true, within a second", got.heard, got.Missing, got.Complete, got.ends)
@@ -156,7 +158,7 @@ func TestMissingHosts(t *testing.T) {
 // TestKnownOfAnotherNetwork has 5,000 hosts known that are all gone: they are not asked one by one.
 func TestKnownOfAnotherNetwork(t *testing.T) {
 	t.Parallel()
-	w := world{n: 3, known: 5003, loss: bernoulli(0), deaf: map[int]bool{}, configure: func(c *Config) { c.Known = c.Known[3:] }}
+	w := world{n: 3, known: 5003, loss: loss.Independent(0), deaf: map[int]bool{}, configure: func(c *Config) { c.Known = c.Known[3:] }}
 	got := w.run(1)
 	if got.heard != 3 || !got.Complete || len(got.Missing) != 5000 || got.requestBytes > 200_000 {
 		t.Errorf("heard %d, %d missing, complete %v, %d bytes of requests", got.heard, len(got.Missing), got.Complete, got.requestBytes)
@@ -167,21 +169,21 @@ func TestKnownOfAnotherNetwork(t *testing.T) {
 func TestLateRounds(t *testing.T) {
 	t.Parallel()
 	late := map[int]time.Duration{3: time.Second, 4: time.Second, 5: 3 * time.Second}
-	got := world{n: 50, loss: bernoulli(0.1), resolve: true, late: late}.run(1)
+	got := world{n: 50, loss: loss.Independent(0.1), resolve: true, late: late}.run(1)
 	if got.heard != 50 || !got.Complete || got.ends > 3500*time.Millisecond {
 		t.Errorf("heard %d in %v, %+v, want 50 within 3.5s", got.heard, got.ends, got.Result)
 	}
-	if got := (world{n: 50, loss: bernoulli(0.1), resolve: true, late: late, limit: 2 * time.Second}).run(1); got.Complete || got.Why != "time is up" {
+	if got := (world{n: 50, loss: loss.Independent(0.1), resolve: true, late: late, limit: 2 * time.Second}).run(1); got.Complete || got.Why != "time is up" {
 		t.Errorf("with 2s: %+v, want incomplete", got.Result)
 	}
-	if got := (world{n: 50, loss: bernoulli(0), resolve: true}).run(1); !got.Complete || got.ends > 200*time.Millisecond {
+	if got := (world{n: 50, loss: loss.Independent(0), resolve: true}).run(1); !got.Complete || got.ends > 200*time.Millisecond {
 		t.Errorf("without loss: %+v after %v, want an early end", got.Result, got.ends)
 	}
 }
 
 func TestNobody(t *testing.T) {
 	t.Parallel()
-	got := world{loss: bernoulli(0)}.run(1)
+	got := world{loss: loss.Independent(0)}.run(1)
 	if got.Complete || got.Why != "nobody answered" || got.ends < time.Second || got.ends > 1500*time.Millisecond || got.requestBytes > 40*simRequest {
 		t.Errorf("%+v after %v and %d bytes, want incomplete after a second and few requests", got.Result, got.ends, got.requestBytes)
 	}
@@ -202,7 +204,7 @@ func TestSingles(t *testing.T) {
 	if _, _, done := s.Next(2 * time.Millisecond); !done || !s.Result().Complete {
 		t.Errorf("with all answered: done %v, %+v", done, s.Result())
 	}
-	got := world{n: 2, loss: bernoulli(0), configure: ask}.run(1) // nobody calls Answered
+	got := world{n: 2, loss: loss.Independent(0), configure: ask}.run(1) // nobody calls Answered
 	if got.Complete || got.ends < namedPatience || got.ends > patience || !strings.Contains(got.Why, "3 of the addresses") {
 		t.Errorf("with none answered: %+v after %v", got.Result, got.ends)
 	}
@@ -210,7 +212,7 @@ func TestSingles(t *testing.T) {
 
 func TestWirelessIsPatient(t *testing.T) {
 	t.Parallel()
-	got := world{n: 10, loss: bernoulli(0.1), configure: func(c *Config) { c.Wireless, c.Rate = true, WirelessRate }}.run(1)
+	got := world{n: 10, loss: loss.Independent(0.1), configure: func(c *Config) { c.Wireless, c.Rate = true, WirelessRate }}.run(1)
 	if got.heard != 10 || !got.Complete || got.ends < wirelessGuard {
 		t.Errorf("heard %d in %v, %+v", got.heard, got.ends, got.Result)
 	}

@@ -7,93 +7,15 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"rollcall/lab/loss"
 )
-
-// lossModel says whether a datagram is lost; up is the direction from the host to the requester.
-type lossModel interface {
-	lost(host int, up bool, at time.Duration, rnd *rand.Rand) bool
-}
-
-// bernoulli loses each datagram independently.
-type bernoulli float64
-
-func (p bernoulli) lost(_ int, _ bool, _ time.Duration, rnd *rand.Rand) bool {
-	return rnd.Float64() < float64(p)
-}
-
-// packetBursts is Gilbert and Elliott's model by datagrams: each direction of each host's link is good, or bad and loses
-// everything, and changes from one datagram to the next.
-type packetBursts struct {
-	toBad, toGood float64
-	bad           map[[2]int]bool
-}
-
-// newPacketBursts has bursts of so many datagrams on average, and the share of all lost.
-func newPacketBursts(share, mean float64) *packetBursts {
-	toGood := 1 / mean
-	return &packetBursts{toBad: toGood * share / (1 - share), toGood: toGood, bad: map[[2]int]bool{}}
-}
-
-func (g *packetBursts) lost(host int, up bool, _ time.Duration, rnd *rand.Rand) bool {
-	key := [2]int{host, 0}
-	if up {
-		key[1] = 1
-	}
-	bad, known := g.bad[key]
-	switch {
-	case !known:
-		bad = rnd.Float64() < g.toBad/(g.toBad+g.toGood)
-	case bad:
-		bad = rnd.Float64() >= g.toGood
-	default:
-		bad = rnd.Float64() < g.toBad
-	}
-	g.bad[key] = bad
-	return bad
-}
-
-// timeBursts is the same by time: a bad link loses everything in both directions.
-type timeBursts struct {
-	good, bad time.Duration // mean
-	links     map[int]*link
-}
-
-type link struct {
-	bad   bool
-	until time.Duration
-}
-
-func newTimeBursts(share float64, mean time.Duration) *timeBursts {
-	return &timeBursts{good: time.Duration(float64(mean) * (1 - share) / share), bad: mean, links: map[int]*link{}}
-}
-
-func (g *timeBursts) lost(host int, _ bool, at time.Duration, rnd *rand.Rand) bool {
-	l := g.links[host]
-	if l == nil {
-		l = &link{bad: rnd.Float64() < float64(g.bad)/float64(g.bad+g.good)}
-		g.links[host] = l
-		l.until = g.stay(l.bad, rnd)
-	}
-	for l.until < at {
-		l.bad = !l.bad
-		l.until += g.stay(l.bad, rnd)
-	}
-	return l.bad
-}
-
-func (g *timeBursts) stay(bad bool, rnd *rand.Rand) time.Duration {
-	mean := g.good
-	if bad {
-		mean = g.bad
-	}
-	return time.Duration(rnd.ExpFloat64() * float64(mean))
-}
 
 // world is one sweep in virtual time.
 type world struct {
 	n         int
 	known     int // of them
-	loss      lossModel
+	loss      loss.Model
 	buffer    int // replies that fit the requester's socket; 0: any number
 	service   time.Duration
 	resolve   bool // hosts have to resolve the requester's address
@@ -200,7 +122,7 @@ func (w world) run(seed uint64) outcome {
 		for _, a := range asks {
 			out.requestBytes += simRequest
 			for i := range w.n {
-				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || now < w.late[i] || w.loss.lost(i, false, now, rnd) {
+				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || now < w.late[i] || w.loss.Lost(i, false, now, rnd) {
 					continue
 				}
 				heap.Push(&q, event{at: now + oneWay(rnd), host: i, ask: &a})
@@ -228,7 +150,7 @@ func (w world) run(seed uint64) outcome {
 			}
 			if t, ok := h.Take(simReply, epoch.Add(now)); ok {
 				replies[e.host]++
-				if !w.loss.lost(e.host, true, now, rnd) {
+				if !w.loss.Lost(e.host, true, now, rnd) {
 					at := now + oneWay(rnd)
 					if waiting := free - at; w.buffer > 0 && waiting > time.Duration(w.buffer)*w.service {
 						out.lostInBuffer++

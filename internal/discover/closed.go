@@ -40,7 +40,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 		late = false
 	}
 	state := r.note(d, q)
-	meant, heard := meantFor(q, said, state)
+	meant, heard := meantFor(q, said, &state.Attendance)
 	_, waits := state.Due()
 	cancels := heard && waits
 	switch {

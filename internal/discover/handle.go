@@ -83,7 +83,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	}
 	r.replay.put(key, struct{}{}, d.at)
 	state := r.note(d, &q)
-	switch o, heard := meantFor(&q, said, state); {
+	switch o, heard := meantFor(&q, said, &state.Attendance); {
 	case heard:
 		state.Cancel()
 		return o, nil

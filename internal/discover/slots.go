@@ -73,7 +73,7 @@ func (r *Responder) note(d *datagram, q *Request) *sweepState {
 }
 
 // meantFor returns answered if the request is for this host; heard is true if it is not because the requester has heard it.
-func meantFor(q *Request, said *pages, state *sweepState) (o outcome, heard bool) {
+func meantFor(q *Request, said *pages, state *census.Attendance) (o outcome, heard bool) {
 	call, spread := q.call(), census.SpreadOf(q.Sweep, q.Salt, said.id)
 	switch {
 	case !call.InRange(spread) || int(q.Page) >= len(said.data):

@@ -1,0 +1,319 @@
+// Package fleet is a simulated fleet: any number of virtual hosts behind one real socket, which answer sweeps with the codec and
+// the rules of real hosts, each from an address of its own, over links that lose, delay and double datagrams. Some can be
+// stopped, or have a wrong clock.
+//
+// It is for measuring sweeps of more hosts than there is room for as processes. It speaks the open form only.
+package fleet
+
+import (
+	"container/heap"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"rollcall/internal/census"
+	"rollcall/internal/discover"
+	"rollcall/lab/loss"
+	"rollcall/reports"
+)
+
+// Config says what the fleet is.
+type Config struct {
+	Listen string     // address and port of the socket: "0.0.0.0:37030"
+	Hosts  int        // 1 to 65,000
+	Base   netip.Addr // host i answers from the address i after it, which must be this machine's; not valid: from the socket's
+	// Loss returns how the links lose datagrams, anew for each sweep; nil: they don't.
+	Loss      func() loss.Model
+	Delay     time.Duration // mean of the exponential one-way delay of a link
+	Duplicate float64       // probability that a reply comes twice
+	Stopped   int           // the first so many hosts never answer
+	BadClock  int           // the last so many hosts are an hour off
+	Services  int           // of each host
+	Bare      bool          // answer every datagram at once with 400 bytes, for the floor of measurements
+	Seed      uint64
+}
+
+// Stats are counts since the start.
+type Stats struct{ Requests, Replies, Lost uint64 }
+
+// Fleet is a fleet that runs.
+type Fleet struct {
+	c     Config
+	conn  *net.UDPConn
+	cards []*discover.Card
+	from  [][]byte // control message with the source address of each host
+	ids   []discover.ID
+	start time.Time
+
+	requests, replies, lost atomic.Uint64
+
+	// What follows belongs to the goroutine of Run.
+	rnd    *rand.Rand
+	sweeps map[key]*sweep
+	order  []key // of sweeps, the oldest first
+	queue  events
+	wake   time.Time
+	out    []byte
+}
+
+// key names a sweep of one requester.
+type key struct {
+	from netip.AddrPort
+	id   uint64
+}
+
+// sweep is what the hosts remember of a sweep.
+type sweep struct {
+	key
+	loss  loss.Model
+	hosts []census.Attendance
+}
+
+// keptSweeps is how many sweeps are remembered.
+const keptSweeps = 64
+
+// event is something that happens at a host later: a request comes in, or a reply is due or has passed its link.
+type event struct {
+	at    time.Time
+	host  int
+	sweep *sweep
+	ask   *discover.Request // that comes in
+	size  int               // of it
+	reply []byte            // that has passed the link
+}
+
+// New opens the socket.
+func New(c Config) (*Fleet, error) {
+	if c.Hosts < 1 || c.Hosts > 65_000 {
+		return nil, fmt.Errorf("%d hosts are not from 1 to 65,000", c.Hosts)
+	}
+	conn, err := discover.Listen(c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	f := &Fleet{c: c, conn: conn, start: time.Now(), rnd: rand.New(rand.NewPCG(c.Seed, 1)), sweeps: map[key]*sweep{}}
+	addr := c.Base
+	for i := range c.Hosts {
+		if addr.IsValid() {
+			addr = addr.Next()
+		}
+		h := host(i, c.Services, addr)
+		card, err := discover.NewCard(h)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		f.cards, f.from, f.ids = append(f.cards, card), append(f.from, sourceControl(addr)), append(f.ids, h.ID)
+	}
+	return f, nil
+}
+
+// host returns what virtual host i says of itself.
+func host(i, services int, addr netip.Addr) discover.Host {
+	h := discover.Host{Hostname: fmt.Sprintf("virtual%05d", i), Model: "virtual host", OS: "Linux 6.12", Arch: "arm64",
+		Version: "1.0.0", BootID: "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", Started: time.Now(), Open: true,
+		Brokers: []string{"tcp://127.0.0.1:1883"}}
+	binary.BigEndian.PutUint64(h.ID[:], 0xf1ee7<<32+uint64(i))
+	if addr.IsValid() {
+		h.Addrs = []netip.Addr{addr}
+	}
+	for s := range services {
+		h.Services = append(h.Services, discover.Service{Name: fmt.Sprintf("service%d", s), Function: "hostsensor", Status: reports.Online,
+			Points: 20, Digest: [8]byte{1, byte(s)}, Classes: "temperature"})
+	}
+	return h
+}
+
+// ID returns the id of host i.
+func (f *Fleet) ID(i int) discover.ID { return f.ids[i] }
+
+// Addr returns the socket's address.
+func (f *Fleet) Addr() netip.AddrPort { return f.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// Stats returns the counts. It may be called from any goroutine.
+func (f *Fleet) Stats() Stats { return Stats{f.requests.Load(), f.replies.Load(), f.lost.Load()} }
+
+// Run answers until ctx ends, and returns nil then. It can run once.
+func (f *Fleet) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() }) // nothing was to be kept
+	defer stop()
+	buf := make([]byte, 2048)
+	for {
+		f.due(time.Now())
+		n, src, err := f.conn.ReadFromUDPAddrPort(buf)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err == nil:
+			f.requests.Add(1)
+			f.take(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), time.Now())
+		}
+	}
+}
+
+// take has every host's link carry a datagram.
+func (f *Fleet) take(b []byte, from netip.AddrPort, now time.Time) {
+	if f.c.Bare {
+		for i := range f.cards {
+			f.send(i, make([]byte, bareReply), from)
+		}
+		return
+	}
+	q, err := discover.ParseRequest(b)
+	if err != nil {
+		return
+	}
+	s := f.sweep(key{from, q.Sweep})
+	for i := f.c.Stopped; i < f.c.Hosts-f.c.BadClock; i++ {
+		switch {
+		case s.loss != nil && s.loss.Lost(i, false, now.Sub(f.start), f.rnd):
+			f.lost.Add(1)
+		case f.c.Delay > 0:
+			heap.Push(&f.queue, event{at: now.Add(f.delay()), host: i, sweep: s, ask: &q, size: len(b)})
+		default:
+			f.hear(i, s, &q, len(b), now)
+		}
+	}
+}
+
+// bareReply is the length of a reply of a bare fleet, in bytes.
+const bareReply = 400
+
+func (f *Fleet) delay() time.Duration { return time.Duration(f.rnd.ExpFloat64() * float64(f.c.Delay)) }
+
+// sweep returns what is remembered of a sweep.
+func (f *Fleet) sweep(k key) *sweep {
+	if s := f.sweeps[k]; s != nil {
+		return s
+	}
+	s := &sweep{key: k, hosts: make([]census.Attendance, f.c.Hosts)}
+	if f.c.Loss != nil {
+		s.loss = f.c.Loss()
+	}
+	f.sweeps[k], f.order = s, append(f.order, k)
+	if len(f.order) > keptSweeps {
+		delete(f.sweeps, f.order[0])
+		f.order = f.order[1:]
+	}
+	return s
+}
+
+// hear has a host take a request.
+func (f *Fleet) hear(i int, s *sweep, q *discover.Request, size int, now time.Time) {
+	a := &s.hosts[i]
+	a.Hear(q.Seq, size)
+	answer, heard := f.cards[i].Asked(q, a)
+	switch {
+	case heard:
+		a.Cancel()
+		return
+	case !answer:
+		return
+	case q.Page > 0:
+		if a.Afford(f.cards[i].Size(q.Page)) {
+			f.reply(i, s, q.Page, census.Turn{Round: q.Round, Seq: q.Seq, Tx: a.Tx}, now)
+		}
+		return
+	}
+	if a.Plan(q.Round, q.Seq, q.Window, census.SpreadOf(q.Sweep, q.Salt, f.ids[i]).Slot, q.Copies, now) {
+		f.say(i, s, now)
+	}
+}
+
+// say sends the reply of a host if it is due, and notes when to come again.
+func (f *Fleet) say(i int, s *sweep, now time.Time) {
+	a := &s.hosts[i]
+	at, waits := a.Due()
+	if waits && !at.After(now) {
+		if turn, ok := a.Take(f.cards[i].Size(0), now); ok {
+			f.reply(i, s, 0, turn, now)
+		}
+		at, waits = a.Due()
+	}
+	if waits {
+		heap.Push(&f.queue, event{at: at, host: i, sweep: s})
+	}
+}
+
+// reply has the link carry a reply.
+func (f *Fleet) reply(i int, s *sweep, page uint8, turn census.Turn, now time.Time) {
+	f.replies.Add(1)
+	copies := 1
+	if f.rnd.Float64() < f.c.Duplicate {
+		copies = 2
+	}
+	f.out = f.cards[i].Reply(f.out[:0], page, discover.Reply{Sweep: s.id, Round: turn.Round, Seq: turn.Seq, First: s.hosts[i].First, Tx: turn.Tx,
+		Delay: turn.Delay, Age: now.Sub(f.start)})
+	for range copies {
+		switch {
+		case s.loss != nil && s.loss.Lost(i, true, now.Sub(f.start), f.rnd):
+			f.lost.Add(1)
+		case f.c.Delay > 0:
+			heap.Push(&f.queue, event{at: now.Add(f.delay()), host: i, sweep: s, reply: append([]byte(nil), f.out...)})
+		default:
+			f.send(i, f.out, s.from)
+		}
+	}
+}
+
+func (f *Fleet) send(i int, b []byte, to netip.AddrPort) {
+	_, _, _ = f.conn.WriteMsgUDPAddrPort(b, f.from[i], to) // a reply that can't be sent is one that is lost
+}
+
+// due does what is to be done by now, and has the socket wake the reader for the next thing.
+func (f *Fleet) due(now time.Time) {
+	for len(f.queue) > 0 && !f.queue[0].at.After(now) {
+		e := heap.Pop(&f.queue).(event)
+		switch {
+		case e.ask != nil:
+			f.hear(e.host, e.sweep, e.ask, e.size, now)
+		case e.reply != nil:
+			f.send(e.host, e.reply, e.sweep.from)
+		default:
+			if at, waits := e.sweep.hosts[e.host].Due(); waits && !at.After(now) {
+				f.say(e.host, e.sweep, now)
+			}
+		}
+	}
+	wake := time.Time{}
+	if len(f.queue) > 0 {
+		wake = f.queue[0].at
+	}
+	if wake != f.wake {
+		f.wake = wake
+		_ = f.conn.SetReadDeadline(wake) // only a closed socket refuses; the reader will see
+	}
+}
+
+// events is a heap of what is to come, the next first.
+type events []event
+
+// Len is heap.Interface.
+func (e events) Len() int { return len(e) }
+
+// Less is heap.Interface.
+func (e events) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
+
+// Swap is heap.Interface.
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+
+// Push is heap.Interface.
+func (e *events) Push(x any) { *e = append(*e, x.(event)) }
+
+// Pop is heap.Interface.
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	(*e)[last] = event{}
+	*e = (*e)[:last]
+	return x
+}
