@@ -45,6 +45,7 @@ const (
 	probeWindow     = time.Millisecond // of round 0
 	firstGuard      = 5 * time.Millisecond
 	finalGuard      = 5 * time.Millisecond
+	crowdGuard      = 40                    // the part of the window that is waited at least
 	fewGuard        = 10 * time.Millisecond // the final one where few were heard
 	wirelessGuard   = 300 * time.Millisecond
 	maxGuard        = 250 * time.Millisecond // while nobody answers
@@ -251,6 +252,8 @@ func (s *Sweep) guard(r *round) time.Duration {
 	if r.sample > 0 {
 		return g
 	}
+	// Where many answer, whoever asks the others too early is answered twice: by those whose replies wait to be read.
+	g = max(g, min(r.window*time.Duration(len(r.parts))/crowdGuard, firstGuard))
 	s.timed(r)
 	if s.unheardAfter(append(slices.Clone(s.done), r.asked)) < Delta {
 		least := finalGuard

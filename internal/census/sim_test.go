@@ -154,7 +154,7 @@ func (w world) run(seed uint64) outcome {
 					at := now + oneWay(rnd)
 					if waiting := free - at; w.buffer > 0 && waiting > time.Duration(w.buffer)*w.service {
 						out.lostInBuffer++
-						s.Dropped(uint32(out.lostInBuffer))
+						s.Socket(uint32(out.lostInBuffer), false)
 					} else {
 						free = max(free, at) + w.service
 						heap.Push(&q, event{at: free, host: e.host,

@@ -14,7 +14,8 @@ const (
 	patience   = time.Second // how long to wait for the first answer at all
 	// namedPatience is how long to wait for addresses that were named, where others have answered.
 	namedPatience = 300 * time.Millisecond
-	lateSlot      = 50 * time.Millisecond // after the kernel's next ARP request
+	busyPause     = 500 * time.Microsecond // for replies that are not read yet
+	lateSlot      = 50 * time.Millisecond  // after the kernel's next ARP request
 )
 
 // Sweep is a sweep under way. It is not safe for concurrent use.
@@ -45,7 +46,8 @@ type Sweep struct {
 	found     int     // the last round that brought somebody new, from 1
 	drops     uint32
 	dropsSeen uint32
-	late      int // late rounds so far
+	busy      bool // replies are not read yet
+	late      int  // late rounds so far
 	over      bool
 	result    Result
 }
@@ -88,7 +90,11 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 		if r.next < len(r.sends) {
 			return out, min(r.sends[r.next].at, s.c.Limit), false
 		}
-		if end := s.endOf(r); now < end {
+		end := s.endOf(r)
+		if s.busy {
+			end = max(end, now+busyPause)
+		}
+		if now < end {
 			return out, min(end, s.c.Limit), false
 		}
 		s.cur = nil
@@ -144,8 +150,9 @@ func (s *Sweep) Hear(h Heard, now time.Duration) bool {
 // Answered takes note that one of the Singles has answered.
 func (s *Sweep) Answered() { s.left-- }
 
-// Dropped takes the socket's drop counter.
-func (s *Sweep) Dropped(total uint32) { s.drops = total }
+// Socket takes how many replies the socket has had no room for, and whether there are some that were not read yet: no round
+// ends before they are.
+func (s *Sweep) Socket(drops uint32, busy bool) { s.drops, s.busy = drops, busy }
 
 // Result returns how the sweep went, or goes so far.
 func (s *Sweep) Result() Result {

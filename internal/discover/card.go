@@ -22,10 +22,10 @@ func (c *Card) Size(page uint8) int {
 	return len(c.p.data[page])
 }
 
-// Asked reports whether a request asks this host, which has so much of its sweep behind it; heard is true if it does not because
-// the requester has heard the host.
-func (c *Card) Asked(q *Request, a *census.Attendance) (answer, heard bool) {
-	o, heard := meantFor(q, c.p, a)
+// Asked reports whether a request asks this host, whose hashes in the round these are and which has so much of its sweep behind
+// it; heard is true if it does not because the requester has heard the host.
+func (c *Card) Asked(q *Request, s census.Spread, a *census.Attendance) (answer, heard bool) {
+	o, heard := meantFor(q, c.p, s, a)
 	return o == answered, heard
 }
 

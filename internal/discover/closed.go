@@ -3,6 +3,8 @@ package discover
 import (
 	"crypto/cipher"
 	"crypto/ed25519"
+
+	"rollcall/internal/census"
 )
 
 // closed handles a request to a host that names its operators. Whatever is wrong with it, nothing is said.
@@ -39,8 +41,8 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	if late && r.authority.cookies.valid(q.Cookie, op, d.src.Addr(), q.Sweep, d.at) {
 		late = false
 	}
-	state := r.note(d, q)
-	meant, heard := meantFor(q, said, &state.Attendance)
+	state, spread := r.note(d, q), census.SpreadOf(q.Sweep, q.Salt, said.id)
+	meant, heard := meantFor(q, said, spread, &state.Attendance)
 	_, waits := state.Due()
 	cancels := heard && waits
 	switch {
@@ -70,7 +72,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	case late:
 		return r.challenge(d, q, said, f)
 	}
-	return r.attend(d, q, said, f, state)
+	return r.attend(d, q, said, f, spread.Slot, state)
 }
 
 // asker returns what tells apart who asks, beside the address.

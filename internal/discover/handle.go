@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/internal/census"
 	"rollcall/reports"
 )
 
@@ -82,15 +83,15 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 		return malformed, err
 	}
 	r.replay.put(key, struct{}{}, d.at)
-	state := r.note(d, &q)
-	switch o, heard := meantFor(&q, said, &state.Attendance); {
+	state, spread := r.note(d, &q), census.SpreadOf(q.Sweep, q.Salt, said.id)
+	switch o, heard := meantFor(&q, said, spread, &state.Attendance); {
 	case heard:
 		state.Cancel()
 		return o, nil
 	case o != answered:
 		return o, nil
 	}
-	return r.attend(d, &q, said, f, state)
+	return r.attend(d, &q, said, f, spread.Slot, state)
 }
 
 // admit checks where a sealed request came from, and how many came from there; o is answered if that is right.

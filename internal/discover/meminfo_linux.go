@@ -8,13 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memInfo returns the receive buffer of a socket in bytes, as the kernel reckons it, and how many datagrams it had no room for;
-// zeros where the kernel (before 4.12) does not say.
-func memInfo(conn *net.UDPConn) (buffer int, drops uint32) {
-	const rcvbuf, dropped, fields = 1, 8, 9 // SK_MEMINFO_RCVBUF, _DROPS and _VARS of linux/sock_diag.h
+// memInfo returns the state of a socket; zeros where the kernel (before 4.12) does not say.
+func memInfo(conn *net.UDPConn) socketState {
+	const alloc, rcvbuf, dropped, fields = 0, 1, 8, 9 // SK_MEMINFO_RMEM_ALLOC, _RCVBUF, _DROPS and _VARS of linux/sock_diag.h
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, 0
+		return socketState{}
 	}
 	var info [fields]uint32
 	_ = raw.Control(func(fd uintptr) { // a closed socket has none
@@ -25,7 +24,7 @@ func memInfo(conn *net.UDPConn) (buffer int, drops uint32) {
 			info = [fields]uint32{}
 		}
 	})
-	return int(info[rcvbuf]), info[dropped]
+	return socketState{int(info[alloc]), int(info[rcvbuf]), info[dropped]}
 }
 
 // wireless reports whether the interface is one of a wireless network.

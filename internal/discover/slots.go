@@ -73,8 +73,8 @@ func (r *Responder) note(d *datagram, q *Request) *sweepState {
 }
 
 // meantFor returns answered if the request is for this host; heard is true if it is not because the requester has heard it.
-func meantFor(q *Request, said *pages, state *census.Attendance) (o outcome, heard bool) {
-	call, spread := q.call(), census.SpreadOf(q.Sweep, q.Salt, said.id)
+func meantFor(q *Request, said *pages, spread census.Spread, state *census.Attendance) (o outcome, heard bool) {
+	call := q.call()
 	switch {
 	case !call.InRange(spread) || int(q.Page) >= len(said.data):
 		return unselected, false
@@ -90,7 +90,7 @@ func meantFor(q *Request, said *pages, state *census.Attendance) (o outcome, hea
 
 // attend answers a request that is to be believed and that is for this host: a further page at once, else in the slot that the
 // round has for the host.
-func (r *Responder) attend(d *datagram, q *Request, said *pages, f iface, state *sweepState) (outcome, error) {
+func (r *Responder) attend(d *datagram, q *Request, said *pages, f iface, slot uint64, state *sweepState) (outcome, error) {
 	if !state.known {
 		state.known = r.introduce(d, q, f)
 	}
@@ -109,7 +109,7 @@ func (r *Responder) attend(d *datagram, q *Request, said *pages, f iface, state 
 	if q.Page > 0 {
 		return r.page(d, q, said, state)
 	}
-	return r.plan(d, q, census.SpreadOf(q.Sweep, q.Salt, said.id).Slot, state)
+	return r.plan(d, q, slot, state)
 }
 
 // page answers a request for a further page.

@@ -48,6 +48,13 @@ const (
 	bytesPerReply = 1280    // that a reply of 500 bytes takes of a buffer
 )
 
+// socketState is what the kernel says of a socket.
+type socketState struct {
+	queued int    // bytes that are not read yet
+	buffer int    // bytes that it may hold, as the kernel reckons
+	drops  uint32 // datagrams that there was no room for
+}
+
 // listenFor opens the socket of a sweep on a local address, with so many bytes of receive buffer; 0: as many as can be had.
 func listenFor(local netip.Addr, buffer int) (*net.UDPConn, error) {
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))

@@ -231,8 +231,7 @@ func (s *sweep) plan() census.Config {
 			c.Singles += len(w.single)
 		}
 		c.Wireless = c.Wireless || wireless(w.iface.Name)
-		size, _ := memInfo(w.conn)
-		size = cmp.Or(size, defaultBuffer)
+		size := cmp.Or(memInfo(w.conn).buffer, defaultBuffer)
 		if fits := size / bytesPerReply; c.Buffer == 0 || fits < c.Buffer {
 			c.Buffer = fits
 		}
@@ -251,7 +250,7 @@ func (s *sweep) rounds(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		s.readDrops()
+		s.readSockets()
 		now := time.Now()
 		asks, wake, done := s.census.Next(now.Sub(s.start))
 		for _, a := range asks {
@@ -331,14 +330,15 @@ func (s *sweep) conclude(interrupted bool) {
 	}
 }
 
-// readDrops has the algorithm know how many replies the sockets had no room for.
-func (s *sweep) readDrops() {
-	total := uint32(0)
+// readSockets has the algorithm know how many replies the sockets had no room for, and whether some are not read yet.
+func (s *sweep) readSockets() {
+	total, busy := uint32(0), len(s.raw)+len(s.in) > 0
 	for _, w := range s.ways {
-		_, drops := memInfo(w.conn)
-		total += drops
+		state := memInfo(w.conn)
+		total += state.drops
+		busy = busy || state.queued > 0
 	}
-	s.census.Dropped(total)
+	s.census.Socket(total, busy)
 }
 
 // runOriginal puts the question in the original form, whose answers do not come here.

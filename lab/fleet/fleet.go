@@ -74,6 +74,20 @@ type sweep struct {
 	key
 	loss  loss.Model
 	hosts []census.Attendance
+
+	salt   uint64          // of spread
+	spread []census.Spread // of each host, in the last round heard of; empty: none was
+}
+
+// spreadOf returns the hashes of a host in the round of a request: the same for all its copies and ranges.
+func (s *sweep) spreadOf(q *discover.Request, ids []discover.ID, i int) census.Spread {
+	if len(s.spread) == 0 || s.salt != q.Salt {
+		s.salt, s.spread = q.Salt, s.spread[:0]
+		for _, id := range ids {
+			s.spread = append(s.spread, census.SpreadOf(q.Sweep, q.Salt, id))
+		}
+	}
+	return s.spread[i]
 }
 
 // keptSweeps is how many sweeps are remembered.
@@ -211,7 +225,8 @@ func (f *Fleet) sweep(k key) *sweep {
 func (f *Fleet) hear(i int, s *sweep, q *discover.Request, size int, now time.Time) {
 	a := &s.hosts[i]
 	a.Hear(q.Seq, size)
-	answer, heard := f.cards[i].Asked(q, a)
+	spread := s.spreadOf(q, f.ids, i)
+	answer, heard := f.cards[i].Asked(q, spread, a)
 	switch {
 	case heard:
 		a.Cancel()
@@ -224,7 +239,7 @@ func (f *Fleet) hear(i int, s *sweep, q *discover.Request, size int, now time.Ti
 		}
 		return
 	}
-	if a.Plan(q.Round, q.Seq, q.Window, census.SpreadOf(q.Sweep, q.Salt, f.ids[i]).Slot, q.Copies, now) {
+	if a.Plan(q.Round, q.Seq, q.Window, spread.Slot, q.Copies, now) {
 		f.say(i, s, now)
 	}
 }

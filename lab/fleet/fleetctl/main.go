@@ -149,7 +149,9 @@ func print(out io.Writer, all []sample, hosts int) {
 		if s.heard == hosts {
 			whole++
 		}
-		if s.stats.Complete {
+		if !s.stats.Complete {
+			fmt.Fprintf(out, "incomplete: heard %d of %d in %v: %s\n", s.heard, hosts, s.returned, s.stats.Why)
+		} else {
 			claimed++
 			if s.heard < hosts {
 				wrong++
