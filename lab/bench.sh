@@ -9,6 +9,10 @@ echo "== sizes (arm64, stripped)"
 lab/cross.sh '-s -w' | grep arm64
 echo "== packages"
 go test -run '^$' -bench . -benchmem ./internal/... ./agents/... ./reports ./config
+echo "== 13,000 simulated sweeps: how many say complete and are not"
+ROLLCALL_LONG=100 go test -run TestCompleteMeansComplete -v ./internal/census | grep -E "sweeps:|^(ok|FAIL)"
+echo "== simulated fleet on the loopback network"
+lab/fleet/bench.sh
 if [ "$(id -u)" = 0 ]; then
 	echo "== hosts in namespaces and virtual Pis"
 	ROLLCALL_UML=$(lab/uml/kernel.sh)
