@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -91,6 +92,7 @@ func (a *gpioAgent) act() {
 	}()
 	if !a.closed && !a.ended {
 		a.absorb()
+		runtime.Gosched() // lets what has come reach the runner before what is due
 		a.work()
 	}
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -285,8 +286,10 @@ func (c *Client) sendAll(s *session) {
 				return
 			}
 		}
+		token := s.start(it.m)
+		runtime.Gosched() // the message goes before what waits for its acknowledgement
 		select {
-		case s.acks <- inflight{it, s.start(it.m)}:
+		case s.acks <- inflight{it, token}:
 		case <-s.down:
 			return
 		}
