@@ -44,7 +44,7 @@ func TestKernelDisplay(t *testing.T) {
 		t.Errorf("dsp1 reads back %v", got)
 	}
 	t.Logf("a text of eight digits took %v", time.Since(start))
-	board := simBoard{t, &sim.Chips[0]}
+	board := &simBoard{t: t, chip: &sim.Chips[0]}
 	if board.Level(displaySTB) != 1 || board.Level(displayCLK) != 1 {
 		t.Error("the wires are not at rest")
 	}

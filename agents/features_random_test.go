@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"rollcall/gpio"
 	"rollcall/gpio/gpiotest"
 	"rollcall/internal/bus"
 	"rollcall/reports"
@@ -22,8 +21,8 @@ func TestGPIOCommandsAtRandom(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			chip := gpiotest.New("bank", 28)
-			f := newFeatures(t, chip, func(string) (gpio.Chip, error) { return chip.Open(), nil })
+			board := newMemoryBoard()
+			f, chip := newFeatures(t, board), board.present()
 			both := 0 // changes after which up and down were on
 			for _, pin := range []int{4, 5} {
 				defer chip.Watch(pin, func(gpiotest.Change) {

@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -22,11 +23,22 @@ import (
 // featurePatience is how long a feature may take that takes milliseconds.
 const featurePatience = 10 * time.Second
 
-// features is a gpio service on a broker, a client that has heard all it says, and the board that its chip is wired to.
+// featureBoard is a chip "bank" of 28 lines, and what it is wired to.
+type featureBoard interface {
+	chiptest.Board
+	Open(name string) (gpio.Chip, error)
+	Path() string // of a chip that another process can open; "": of none
+	Unplug()      // takes the chip away, whoever holds lines of it
+	Plug()        // puts one like it in its place
+}
+
+// features is a service that a runner runs on a broker, a client that has heard all they say, and the board of its chip.
 type features struct {
 	t      *testing.T
-	board  chiptest.Board
-	open   func(name string) (gpio.Chip, error)
+	base   string // /pi/gpio/
+	conf   string // of the host, without its broker and its folder
+	root   string // "": the machine's own
+	board  featureBoard
 	broker *bustest.Broker
 	client *bus.Client
 	dir    string
@@ -36,17 +48,25 @@ type features struct {
 	states map[string]string   // the last payload of each topic
 	all    map[string][]string // every payload of each topic
 	news   chan struct{}
+	held   chan struct{} // while it is open, nobody takes edges
 }
 
-// newFeatures starts the service with nothing set up. open gives the chip "bank".
-func newFeatures(t *testing.T, board chiptest.Board, open func(string) (gpio.Chip, error)) *features {
-	f := &features{t: t, board: board, open: open, broker: bustest.StartStoppable(t), dir: t.TempDir(),
-		states: map[string]string{}, all: map[string][]string{}, news: make(chan struct{}, 1)}
+// newFeatures starts the gpio service with nothing set up.
+func newFeatures(t *testing.T, board featureBoard) *features {
+	f := newFeatureService(t, "gpio", "host: pi\nagents: {gpio: {chip: bank}}\n", board)
+	f.start()
+	return f
+}
+
+// newFeatureService returns a service that is to be started.
+func newFeatureService(t *testing.T, service, conf string, board featureBoard) *features {
+	f := &features{t: t, base: "/pi/" + service + "/", conf: conf, board: board, broker: bustest.StartStoppable(t), dir: t.TempDir(),
+		states: map[string]string{}, all: map[string][]string{}, news: make(chan struct{}, 1), held: make(chan struct{})}
+	close(f.held)
 	f.client = bustest.Dial(t, f.broker.URL())
 	if err := f.client.Subscribe(t.Context(), 1, f.hear, "#"); err != nil {
 		t.Fatal(err)
 	}
-	f.start()
 	return f
 }
 
@@ -61,15 +81,14 @@ func (f *features) hear(m bus.Message) {
 	}
 }
 
-// start runs the service until stop or the end of the test.
-func (f *features) start() {
+// run runs the service until stop or the end of the test.
+func (f *features) run() {
 	f.t.Helper()
-	doc := "host: pi\nstate_dir: " + f.dir + "\nbroker: {url: " + f.broker.URL() + "}\nagents: {gpio: {chip: bank}}\n"
-	conf, err := config.Parse("rollcall.yaml", []byte(doc))
+	conf, err := config.Parse("rollcall.yaml", []byte(f.conf+"state_dir: "+f.dir+"\nbroker: {url: "+f.broker.URL()+"}\n"))
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r, err := NewRunner(RunnerConfig{Config: conf, Factories: All(), Log: slog.New(slog.DiscardHandler), OpenChip: f.open})
+	r, err := NewRunner(RunnerConfig{Config: conf, Factories: All(), Log: slog.New(slog.DiscardHandler), Root: f.root, OpenChip: f.open})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -83,14 +102,94 @@ func (f *features) start() {
 		}
 	})
 	f.t.Cleanup(f.stop)
-	f.await("the service online", func() bool { return f.states["/pi/gpio/status"] == "online" })
+}
+
+// start runs the service and waits until it is online.
+func (f *features) start() {
+	f.t.Helper()
+	f.run()
+	f.wantState("status", "online")
+}
+
+// open opens a chip whose edges nobody takes while they are held.
+func (f *features) open(name string) (gpio.Chip, error) {
+	chip, err := f.board.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return heldChip{chip, f}, nil
+}
+
+// heldChip is a chip as a service has it.
+type heldChip struct {
+	gpio.Chip
+	f *features
+}
+
+// Request takes a line.
+func (c heldChip) Request(offset int, o gpio.LineOptions) (gpio.Line, error) {
+	if events := o.Events; events != nil {
+		o.Events = func(e gpio.Event) {
+			c.f.mu.Lock()
+			held := c.f.held
+			c.f.mu.Unlock()
+			<-held
+			events(e)
+		}
+	}
+	return c.Chip.Request(offset, o)
+}
+
+// hold has nobody take edges, of lines that were requested as inputs, until release or the end of the test.
+func (f *features) hold() (release func()) {
+	held := make(chan struct{})
+	f.mu.Lock()
+	f.held = held
+	f.mu.Unlock()
+	release = sync.OnceFunc(func() { close(held) })
+	f.t.Cleanup(release)
+	return release
+}
+
+// info returns what the chip says of a line.
+func (f *features) info(offset int) gpio.LineInfo {
+	f.t.Helper()
+	chip, err := f.board.Open("bank")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	info, err := chip.Info()
+	if err = errors.Join(err, chip.Close()); err != nil {
+		f.t.Fatal(err)
+	}
+	return info.Lines[offset]
+}
+
+// duty returns the part of the time that a line is high.
+func (f *features) duty(offset int, during time.Duration) float64 {
+	looks, high := 0, 0
+	ticker := time.NewTicker(700 * time.Microsecond) // no part of a period
+	defer ticker.Stop()
+	for end := time.Now().Add(during); time.Now().Before(end); <-ticker.C {
+		looks++
+		high += f.board.Level(offset)
+	}
+	return float64(high) / float64(looks)
+}
+
+// unplugged unplugs the chip, and waits until that is known.
+func (f *features) unplugged() {
+	f.t.Helper()
+	f.board.Unplug()
+	f.wantState("status", "offline")
+	f.await("why on the error topic", func() bool { return f.states[f.base+"error"] != "" })
 }
 
 // restart stops the service and starts it again.
 func (f *features) restart() {
 	f.t.Helper()
 	f.stop()
-	f.await("the service offline", func() bool { return f.states["/pi/gpio/status"] == "offline" })
+	f.await("the service offline", func() bool { return f.states[f.base+"status"] == "offline" })
 	f.start()
 }
 
@@ -122,7 +221,7 @@ func (f *features) await(what string, ok func() bool) {
 // wantState waits until a point's published state is want.
 func (f *features) wantState(path, want string) {
 	f.t.Helper()
-	f.await(path+" = "+want, func() bool { return f.states["/pi/gpio/"+path] == want })
+	f.await(path+" = "+want, func() bool { return f.states[f.base+path] == want })
 }
 
 // wantLevel waits until the physical level of a line is want.
@@ -135,14 +234,14 @@ func (f *features) wantLevel(offset, want int) {
 func (f *features) ask(topic, payload string) reports.Result {
 	f.t.Helper()
 	f.mu.Lock()
-	before := len(f.all["/pi/gpio/result"])
+	before := len(f.all[f.base+"result"])
 	f.mu.Unlock()
-	if err := f.client.Publish(f.t.Context(), bus.Message{Topic: "/pi/gpio/" + topic, Payload: []byte(payload), QoS: 1}); err != nil {
+	if err := f.client.Publish(f.t.Context(), bus.Message{Topic: f.base + topic, Payload: []byte(payload), QoS: 1}); err != nil {
 		f.t.Fatal(err)
 	}
 	var r reports.Result
 	f.await("the result of "+topic, func() bool {
-		results := f.all["/pi/gpio/result"]
+		results := f.all[f.base+"result"]
 		if len(results) == before {
 			return false
 		}
@@ -185,19 +284,61 @@ func (f *features) heard(topic string) []string {
 	return append([]string(nil), f.all[topic]...)
 }
 
+func (f *features) publish(topic, payload string, retained bool) {
+	f.t.Helper()
+	if err := f.client.Publish(f.t.Context(), bus.Message{Topic: topic, Payload: []byte(payload), QoS: 1, Retained: retained}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// memoryBoard is the chip in memory.
+type memoryBoard struct {
+	mu   sync.Mutex
+	chip *gpiotest.Chip
+}
+
+func newMemoryBoard() *memoryBoard { return &memoryBoard{chip: gpiotest.New("bank", 28)} }
+
+func (b *memoryBoard) present() *gpiotest.Chip {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.chip
+}
+
+// Drive connects a level.
+func (b *memoryBoard) Drive(offset, value int) { b.present().Drive(offset, value) }
+
+// Level returns the level on a line.
+func (b *memoryBoard) Level(offset int) int { return b.present().Level(offset) }
+
+// Path says that no other process can open it.
+func (b *memoryBoard) Path() string { return "" }
+
+// Unplug takes it away.
+func (b *memoryBoard) Unplug() { b.present().Unplug() }
+
+// Plug puts another one in its place.
+func (b *memoryBoard) Plug() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.chip = gpiotest.New("bank", 28)
+}
+
+// Open opens it by its name.
+func (b *memoryBoard) Open(name string) (gpio.Chip, error) {
+	if name != "bank" {
+		return nil, fmt.Errorf("open GPIO chip %q: there is bank", name)
+	}
+	return b.present().Open(), nil
+}
+
 // TestGPIOFeatures runs every feature of the gpio service on the chip in memory; TestKernelGPIOFeatures on the kernel's gpio-sim.
 func TestGPIOFeatures(t *testing.T) {
 	t.Parallel()
-	for _, feature := range gpioFeatures {
+	for _, feature := range gpioFeatures() {
 		t.Run(feature.name, func(t *testing.T) {
 			t.Parallel()
-			chip := gpiotest.New("bank", 28)
-			feature.run(newFeatures(t, chip, func(name string) (gpio.Chip, error) {
-				if name != "bank" {
-					return nil, fmt.Errorf("open GPIO chip %q: there is bank", name)
-				}
-				return chip.Open(), nil
-			}))
+			feature.run(newFeatures(t, newMemoryBoard()))
 		})
 	}
 }

@@ -127,17 +127,17 @@ func TestGPIOReleasedPoints(t *testing.T) {
 func TestGPIOReleaseOverMQTT(t *testing.T) {
 	t.Parallel()
 	l := newGPIOLab(t)
-	l.start()
-	l.want("status", "online")
-	if r := l.do("set/output/pump", "ON"); !r.OK {
+	l.run()
+	l.wantState("status", "online")
+	if r := l.ask("set/output/pump", "ON"); !r.OK {
 		t.Fatalf("set: %+v", r)
 	}
-	l.want("output/pump", "ON")
-	if r := l.do("control", "{verb: release, path: output/pump}"); !r.OK {
+	l.wantState("output/pump", "ON")
+	if r := l.ask("control", "{verb: release, path: output/pump}"); !r.OK {
 		t.Errorf("release: %+v", r)
 	}
-	l.want("output/pump", "")
-	if r := l.do("set/output/pump", "ON"); r.OK || !strings.Contains(r.Error, "released") {
+	l.wantState("output/pump", "")
+	if r := l.ask("set/output/pump", "ON"); r.OK || !strings.Contains(r.Error, "released") {
 		t.Errorf("set of what was released: %+v", r)
 	}
 }

@@ -71,8 +71,12 @@ func TestGPIOPowerCutTruncates(t *testing.T) {
 	}
 }
 
-// gpioPowerEnv makes a process of this test binary one that sets up for ever.
-const gpioPowerEnv = "ROLLCALL_TEST_GPIO_POWER"
+// gpioPowerEnv makes a process of this test binary one that sets up for ever: in a folder, on the chip of a path or one in memory.
+const (
+	gpioPowerEnv     = "ROLLCALL_TEST_GPIO_POWER"
+	gpioPowerNameEnv = "ROLLCALL_TEST_GPIO_NAME"
+	gpioPowerPathEnv = "ROLLCALL_TEST_GPIO_PATH"
+)
 
 // TestGPIOPowerVictim is the process that TestGPIOPowerCutKills kills.
 func TestGPIOPowerVictim(t *testing.T) {
@@ -80,14 +84,20 @@ func TestGPIOPowerVictim(t *testing.T) {
 	if dir == "" {
 		t.Skip("only TestGPIOPowerCutKills runs this, in a process of its own")
 	}
-	a, err := newGPIO(gpioOptions{Chip: "sim"}, Deps{Service: "gpio", StateDir: dir, OpenChip: func(string) (gpio.Chip, error) { return gpiotest.Sim(), nil }})
+	chip, path := os.Getenv(gpioPowerNameEnv), os.Getenv(gpioPowerPathEnv)
+	a, err := newGPIO(gpioOptions{Chip: chip}, Deps{Service: "gpio", StateDir: dir, OpenChip: func(string) (gpio.Chip, error) {
+		if path != "" {
+			return gpio.Open(path)
+		}
+		return gpiotest.Sim(), nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close() // the kill comes first
 	for i := 0; ; i++ {
 		doc := []string{gpioPowerNew, gpioPowerOld}[i%2]
-		if err := a.Setup(t.Context(), []byte(doc)); err != nil {
+		if err := a.Setup(t.Context(), []byte(strings.Replace(doc, "chip: sim", "chip: "+chip, 1))); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Printf("set up %d\n", i)
@@ -99,27 +109,58 @@ func TestGPIOPowerCutKills(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for k := range 25 {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestGPIOPowerVictim$", "-test.v")
-		cmd.Env = append(os.Environ(), gpioPowerEnv+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for lines.Scan() && !strings.HasPrefix(lines.Text(), fmt.Sprintf("set up %d", 1+k%3)) {
-		}
+		victim := newGPIOVictim(t, dir, "sim", "")
+		victim.wait(1 + k%3)
 		<-time.After(time.Duration(k*137) * time.Microsecond) // any moment of the next one
-		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, out) // until its end
-		_ = cmd.Wait()                  // killed, as it says
+		victim.kill()
 		doc, err := os.ReadFile(filepath.Join(dir, "gpio.setup.yaml"))
 		if err != nil || string(doc) != gpioPowerOld && string(doc) != gpioPowerNew {
 			t.Fatalf("kill %d: %v, file %q", k, err, doc)
 		}
 	}
+}
+
+// gpioVictim is a process that sets up for ever.
+type gpioVictim struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	out   io.Reader
+	lines *bufio.Scanner
+}
+
+func newGPIOVictim(t *testing.T, dir, chip, path string) *gpioVictim {
+	t.Helper()
+	v := &gpioVictim{t: t, cmd: exec.Command(os.Args[0], "-test.run=^TestGPIOPowerVictim$", "-test.v")}
+	v.cmd.Env = append(os.Environ(), gpioPowerEnv+"="+dir, gpioPowerNameEnv+"="+chip, gpioPowerPathEnv+"="+path)
+	out, err := v.cmd.StdoutPipe()
+	if err == nil {
+		err = v.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.out, v.lines = out, bufio.NewScanner(out)
+	return v
+}
+
+// wait waits until it has set up n times and once.
+func (v *gpioVictim) wait(n int) {
+	v.t.Helper()
+	var said []string
+	for v.lines.Scan() {
+		if strings.HasPrefix(v.lines.Text(), fmt.Sprintf("set up %d", n)) {
+			return
+		}
+		said = append(said, v.lines.Text())
+	}
+	v.t.Errorf("the process that sets up ended:\n%s", strings.Join(said, "\n"))
+}
+
+func (v *gpioVictim) kill() {
+	v.t.Helper()
+	if err := v.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		v.t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, v.out) // until its end
+	_ = v.cmd.Wait()                  // killed, as it says
 }

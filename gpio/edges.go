@@ -109,7 +109,7 @@ func (w *wireV2) configure(o LineOptions) (Feature, string, error) {
 func (w *wireV2) drain() {
 	var b [edgeSize]byte
 	err := control(w.file, func(fd uintptr) error {
-		for range 2 * EventBuffer { // the kernel may keep up to twice of what it was asked for
+		for range 2 * EventBuffer { // what waits, and what comes meanwhile, but not without end
 			n, err := syscall.Read(int(fd), b[:])
 			if errors.Is(err, syscall.EINTR) {
 				continue
