@@ -21,7 +21,7 @@ import (
 // The figures of docs/benchmarks.md: `make bench` prints them. Each is compared with a floor measured in the same run.
 
 var (
-	benchRole  = flag.String("role", "", "echo, floor or sweep; for TestBenchHelper alone")
+	benchRole  = flag.String("role", "", "echo, floor, sweep or known; for TestBenchHelper alone")
 	benchHosts = flag.Int("hosts", 0, "how many hosts answer")
 	benchRuns  = flag.Int("runs", 40, "how often to ask")
 	benchEvery = flag.Duration("every", 300*time.Millisecond, "how long after one question the next is asked")
@@ -44,7 +44,9 @@ func TestBenchHelper(t *testing.T) {
 	case "floor":
 		report(t, floor)
 	case "sweep":
-		report(t, timeSweep())
+		report(t, timeSweep(false))
+	case "known":
+		report(t, timeSweep(true))
 	}
 }
 
@@ -73,7 +75,7 @@ func floor() (time.Duration, error) {
 	}
 	defer conn.Close()
 	start := time.Now()
-	if _, err := conn.WriteTo(make([]byte, requestBytes), &net.UDPAddr{IP: net.IPv4(10, 77, 255, 255), Port: floorPort}); err != nil {
+	if _, err := conn.WriteTo(make([]byte, requestBytes), &net.UDPAddr{IP: net.IPv4(10, 77, 0, 255), Port: floorPort}); err != nil {
 		return 0, err
 	}
 	_ = conn.SetReadDeadline(start.Add(2 * time.Second))
@@ -89,12 +91,15 @@ func floor() (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// timeSweep returns what sweeps and returns how long it took until all hosts had been found; they are known from the sweep
-// before.
-func timeSweep() func() (time.Duration, error) {
+// timeSweep returns what sweeps and returns how long it took until all hosts had been found: hosts that nobody knows, or those of the
+// sweep before.
+func timeSweep(remember bool) func() (time.Duration, error) {
 	var known []discover.Known
 	return func() (time.Duration, error) {
-		c := discover.SweepConfig{Wait: 2 * time.Second, Sealed: true, Expect: known}
+		c := discover.SweepConfig{Wait: 2 * time.Second, Sealed: true}
+		if remember {
+			c.Expect = known
+		}
 		known = nil
 		last := time.Duration(0)
 		_, err := discover.Sweep(context.Background(), c, func(a discover.Answer) {
@@ -159,12 +164,15 @@ func BenchmarkSweep(b *testing.B) {
 				s1, sp := ask("sweep")
 				f2, _ := ask("floor")
 				s2, _ := ask("sweep")
+				k1, _ := ask("known")
+				k2, _ := ask("known")
 				f, s := min(f1, f2), min(s1, s2)
 				b.ReportMetric(f, "ms-floor")
 				b.ReportMetric(s, "ms-sweep")
 				b.ReportMetric(fp, "ms-floor-p90")
 				b.ReportMetric(sp, "ms-sweep-p90")
 				b.ReportMetric(s/f, "ratio")
+				b.ReportMetric(min(k1, k2)/f, "ratio-known")
 				b.ReportMetric(0, "ns/op")
 			}
 		})

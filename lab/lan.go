@@ -88,12 +88,13 @@ func top(t testing.TB) string {
 	return filepath.Dir(strings.TrimSpace(string(out)))
 }
 
-// LAN is a bridge with hosts on it, 10.77.0.1/16 and up. It is taken down when the test ends.
+// LAN is a bridge with hosts on it, 10.77.0.1 and up: a /24, or a /16 if there are too many. It is taken down when the test ends.
 type LAN struct {
 	t     testing.TB
 	name  string
 	dir   string // for what its hosts keep in files
 	Hosts int
+	Bits  int // of its network's prefix
 }
 
 var lanCount struct {
@@ -106,7 +107,10 @@ func NewLAN(t testing.TB, n int) *LAN {
 	t.Helper()
 	lanCount.Lock()
 	lanCount.n++
-	l := &LAN{t: t, name: fmt.Sprintf("rc%d-%d", os.Getpid(), lanCount.n), Hosts: n}
+	l := &LAN{t: t, name: fmt.Sprintf("rc%d-%d", os.Getpid(), lanCount.n), Hosts: n, Bits: 24}
+	if n > 249 {
+		l.Bits = 16
+	}
 	lanCount.Unlock()
 	removeStale(t)
 	sw := l.name + "-sw"
@@ -127,7 +131,7 @@ func NewLAN(t testing.TB, n int) *LAN {
 		ns := l.NS(i)
 		fmt.Fprintf(&b, "netns add %s\n-n %s link add v%d type veth peer name eth0 netns %s\n", ns, sw, i, ns)
 		fmt.Fprintf(&b, "-n %s link set v%d master br0 up\n-n %s link set lo up\n-n %s link set eth0 up\n", sw, i, ns, ns)
-		fmt.Fprintf(&b, "-n %s addr add %s/16 brd + dev eth0\n", ns, l.Addr(i))
+		fmt.Fprintf(&b, "-n %s addr add %s/%d brd + dev eth0\n", ns, l.Addr(i), l.Bits)
 	}
 	for line := range strings.Lines(b.String()) {
 		args := strings.Fields(line)

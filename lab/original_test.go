@@ -66,7 +66,7 @@ func TestOriginalPrograms(t *testing.T) {
 		for i, replyto := range []string{"10.77.0.2", "10.77.0.2:1883", "mqtt://10.77.0.2", "a-name-that-resolves-to-nothing.invalid"} {
 			id := strconv.Itoa(1241 + i)
 			question := `{"cmd":"status","replyto":"` + replyto + `","topic":"/stat/data","id":` + id + `,"colour":"green"}`
-			l.Run(2, "bash", "-c", "printf %s '"+question+"' | nc -u -b -q 0 10.77.255.255 37030")
+			l.Run(2, "bash", "-c", "printf %s '"+question+"' | nc -u -b -q 0 10.77.0.255 37030")
 			seen := map[string]map[string]any{}
 			eventually(t, []string{"gpio", "hostsensor"}, func() []string {
 				var got []string
@@ -118,7 +118,7 @@ func TestOriginalPrograms(t *testing.T) {
 			`{"cmd":"status","replyto":"mqtt://10.77.0.2#@10.77.0.3:1883","topic":"/x","id":5}`,
 			`{"cmd":"status","replyto":"172818435","topic":"/x","id":6}`,
 			`{"cmd":"status","replyto":"10.77.0.2","ReplyTo":"10.77.0.3","REPLYTO":"10.77.0.3","topic":"/x","id":7}`,
-			`{"cmd":"status","replyto":"10.77.255.255","topic":"/x","id":8}`,
+			`{"cmd":"status","replyto":"10.77.0.255","topic":"/x","id":8}`,
 			`{"cmd":"status","replyto":"10.77.0.2","pass":"10.77.0.3:1883","topic":"/x","id":9}`,
 		} {
 			l.Run(2, "bash", "-c", "printf %s '"+q+"' | nc -u -q 0 10.77.0.1 37030")

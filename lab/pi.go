@@ -18,7 +18,7 @@ func (l *LAN) Pi(i int, o uml.PiOptions) *uml.Pi {
 	if o.Name == "" {
 		o.Name = fmt.Sprintf("pi%d", i)
 	}
-	o.Netns, o.Tap, o.Addr, o.Programs = l.name+"-sw", fmt.Sprintf("t%d", i), l.Addr(i)+"/16", Binaries(l.t)
+	o.Netns, o.Tap, o.Addr, o.Programs = l.name+"-sw", fmt.Sprintf("t%d", i), fmt.Sprintf("%s/%d", l.Addr(i), l.Bits), Binaries(l.t)
 	for _, line := range []string{"tuntap add %s mode tap", "link set %s master br0 up"} {
 		args := append([]string{"-n", o.Netns}, strings.Fields(fmt.Sprintf(line, o.Tap))...)
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {

@@ -52,6 +52,7 @@ type Config struct {
 	Sweep   uint64 // its id
 	Known   []ID   // hosts that answered earlier
 	Open    bool   // others may answer too: the requests are broadcast
+	Most    int    // hosts that there can be in the networks asked; 0: not known
 	Singles int    // addresses asked by unicast, each of which should answer
 	// Rate is how many replies a second can be taken in; 0: DefaultRate. Buffer is how many fit the socket; 0: DefaultBuffer.
 	Rate     float64

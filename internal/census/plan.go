@@ -50,6 +50,7 @@ const (
 	wirelessGuard   = 300 * time.Millisecond
 	maxGuard        = 250 * time.Millisecond // while nobody answers
 	atOnce          = 32                     // so many may answer at the same time
+	smallNetwork    = 254                    // hosts, as many as a /24 holds
 )
 
 // Filters (DISCOVERY.md §5.4).

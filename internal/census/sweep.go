@@ -65,8 +65,13 @@ func New(c Config) *Sweep {
 		s.missing[id] = 0
 	}
 	s.populace = 1.1*float64(len(s.missing)) + 5
-	if len(s.missing) > 0 || !c.Open {
+	switch {
+	case len(s.missing) > 0 || !c.Open:
 		s.n = 1
+	case c.Most > 0 && c.Most <= smallNetwork:
+		// Most of these hold a few: to ask for a sample first would cost them more time than the rest of the sweep, and should there be
+		// many, what the socket drops is heard in round 2.
+		s.n, s.populace = 1, atOnce
 	}
 	return s
 }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -223,6 +225,7 @@ func (s *sweep) plan() census.Config {
 	for id := range s.known {
 		c.Known = append(c.Known, id)
 	}
+	var nets []netip.Prefix
 	for _, w := range s.ways {
 		c.Open = c.Open || len(w.networks) > 0 || w.gap > 0
 		c.Range = c.Range || w.gap > 0
@@ -230,6 +233,7 @@ func (s *sweep) plan() census.Config {
 		if w.gap == 0 {
 			c.Singles += len(w.single)
 		}
+		nets = append(nets, slices.Concat(slices.Collect(maps.Values(w.networks))...)...)
 		c.Wireless = c.Wireless || wireless(w.iface.Name)
 		size := cmp.Or(memInfo(w.conn).buffer, defaultBuffer)
 		if fits := size / bytesPerReply; c.Buffer == 0 || fits < c.Buffer {
@@ -242,6 +246,7 @@ func (s *sweep) plan() census.Config {
 	if c.Wireless {
 		c.Rate = census.WirelessRate
 	}
+	c.Most = room(nets)
 	return c
 }
 
@@ -393,4 +398,17 @@ func (s *sweep) close() {
 		_ = w.conn.Close() // nothing was to be kept
 	}
 	s.readers.Wait()
+}
+
+// room returns how many hosts the networks have addresses for, or 0 if that says nothing. Hosts that have IPv6 only count for
+// nothing: there are few without the other.
+func room(nets []netip.Prefix) int {
+	n := 0
+	slices.SortFunc(nets, netip.Prefix.Compare)
+	for _, p := range slices.Compact(nets) {
+		if p.Addr().Is4() {
+			n += max(1<<min(32-p.Bits(), 16)-2, 1)
+		}
+	}
+	return n
 }
