@@ -160,7 +160,7 @@ func lanHost(t *testing.T, home *os.File, i byte, port int) *bed {
 // Only its sockets live there: the thread that made them is given up. close takes the host off the net.
 func nsHost(t *testing.T, home *os.File, bridge string, i byte, port int, change func(*ResponderConfig), setup ...string) (*bed, []iface) {
 	t.Helper()
-	made := make(chan *bed)
+	linked, made := make(chan bool), make(chan *bed)
 	var list []iface
 	go func() {
 		defer close(made)
@@ -177,23 +177,54 @@ func nsHost(t *testing.T, home *os.File, bridge string, i byte, port int, change
 				return
 			}
 		}
-		var err error
-		if list, err = interfaces(); err != nil {
-			t.Log(err)
+		linked <- true
+		if list = awaitLink(t, "eth0"); list == nil {
 			return
 		}
 		b := newBed(t, fmt.Sprintf("0.0.0.0:%d", port), change)
+		join(b.r.c.Conn, list, map[int]bool{}) // before it is swept; the responder does so when it is run
 		b.r.ifaces = func() ([]iface, error) { return list, nil }
 		made <- b
 	}()
-	b := <-made
-	if b == nil {
+	select {
+	case <-linked:
+	case <-made:
 		t.Skip("no network namespace for a host")
 	}
-	ip(t, fmt.Sprintf("link set port%d addrgenmode none", i))
-	ip(t, fmt.Sprintf("link set port%d master %s up", i, bridge))
+	name := fmt.Sprintf("port%d", i)
+	ip(t, "link set "+name+" addrgenmode none")
+	ip(t, "link set "+name+" master "+bridge+" up")
+	b := <-made
+	if b == nil || awaitLink(t, name) == nil {
+		t.Fatalf("host %d has no link", i)
+	}
 	b.r.Update(testHost(i, fmt.Sprintf("pi%d", i)))
 	return b, list
+}
+
+// awaitLink waits until the kernel has noticed that both ends of a link are up, which it does up to a second later, and returns
+// the interfaces; nil if that does not happen.
+func awaitLink(t *testing.T, name string) []iface {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		list, err := interfaces()
+		if err != nil {
+			t.Log(err)
+			return nil
+		}
+		if slices.ContainsFunc(list, func(f iface) bool { return f.Name == name && f.Flags&net.FlagRunning != 0 }) {
+			return list
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Logf("%s is not up after %v", name, patience)
+			return nil
+		}
+	}
 }
 
 func TestSendNeverWaits(t *testing.T) {
