@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"rollcall/internal/discover"
@@ -40,6 +41,8 @@ type host struct {
 	own          bool              // it is this very machine
 	key          ed25519.PublicKey // nil: it is open
 	stranger     bool              // its key is not in known_hosts
+	boot         string            // boot id; "": not known
+	started      time.Time         // when its monitor did; zero: not known
 }
 
 // roll is all hosts of a sweep, merged over the ways by which they answer. It belongs to one goroutine.
@@ -97,7 +100,7 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 	h.ID, h.IPAddr, h.addrs, h.from = id, ip.String(), addrs, a.From
 	h.Via = append([]string{viaUDP}, h.Via...)
 	h.Brokers, h.open, h.own = d.Brokers, d.Open, ownAddr(ip)
-	h.key, h.stranger = d.Key, stranger
+	h.key, h.stranger, h.boot, h.started = d.Key, stranger, d.BootID, d.Started
 	h.loopbackOnly = d.LoopbackOnly && !h.own
 	if legalAddr(d.ExtAddr) && d.ExtAddr != "" {
 		h.ExtAddr = d.ExtAddr

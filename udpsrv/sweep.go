@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -18,6 +19,8 @@ type sweeping struct {
 	json  bool
 	watch bool
 	every time.Duration
+
+	hellos func(context.Context) (*net.UDPConn, error) // opens what hellos are heard on; nil: discover.ListenHello
 }
 
 func newSweep(a *app) *cobra.Command {

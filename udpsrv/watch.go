@@ -19,7 +19,7 @@ const maxWarnings = 100
 
 // event is a change that watch saw.
 type event struct {
-	Event string        `json:"event"` // join, change or loss
+	Event string        `json:"event"` // join, change, restart or loss
 	Time  time.Time     `json:"time"`
 	Host  reports.Found `json:"host"` // as it is now; for a loss, as it was
 	rows  []markedRow
@@ -50,8 +50,13 @@ func (w *watcher) update(hosts []*host) (events []event) {
 			old = &watched{host: h, without: map[string]int{}}
 			w.hosts = append(w.hosts, old)
 			events = append(events, event{Event: "join", Host: h.public(), rows: marked("+", h.Services)})
-		} else if rows := old.merge(h); rows != nil {
-			events = append(events, event{Event: "change", Host: old.public(), rows: rows})
+		} else {
+			restarted, rows := old.restarted(h), old.merge(h)
+			if restarted {
+				events = append(events, event{Event: "restart", Host: old.public(), rows: marked("~", old.Services)})
+			} else if rows != nil {
+				events = append(events, event{Event: "change", Host: old.public(), rows: rows})
+			}
 		}
 		seen[old] = true
 	}
@@ -120,7 +125,8 @@ func (o *watched) merge(h *host) (rows []markedRow) {
 	}
 	slices.SortFunc(kept.Services, func(a, b reports.FoundService) int { return strings.Compare(a.Name, b.Name) })
 	if h.ID == "" {
-		kept.ID = o.ID
+		kept.ID, kept.boot, kept.started = o.ID, o.boot, o.started
+		kept.key, kept.from = o.key, o.from
 	}
 	o.host = &kept
 	return rows
@@ -143,6 +149,16 @@ func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 	t := table{w: a.out, marks: true}
 	var w watcher
 	var expect []discover.Known
+	hellos, stop := s.listenHello(ctx, a)
+	defer stop()
+	tell := func(events []event) error {
+		for _, e := range events {
+			if err := e.print(a, &t, s.json); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	first, found, warned := true, false, map[string]bool{} // each warning once
 	for ctx.Err() == nil {
 		rd, err := s.ask(ctx, a, c, expect, nil)
@@ -164,10 +180,8 @@ func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 		if err == nil && rd.whole {
 			found = found || len(rd.hosts) > 0
 			events := w.update(rd.sorted())
-			for _, e := range events {
-				if err := e.print(a, &t, s.json); err != nil {
-					return err
-				}
+			if err := tell(events); err != nil {
+				return err
 			}
 			known, scope := a.openCache(), s.scope() // other commands write it too
 			known.learn(rd, scope)
@@ -178,9 +192,8 @@ func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 			expect = known.expect(scope)
 			tellHeard(ctx, a, rd.hosts)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(jitter(s.every)):
+		if err := s.rest(ctx, hellos, func(h hello) error { return tell(w.bye(h, time.Now())) }); err != nil {
+			return err
 		}
 	}
 	if !found {
