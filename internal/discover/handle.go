@@ -203,8 +203,12 @@ func (r *Responder) monitor(d *datagram, said *pages, f iface) reports.Monitor {
 	return m
 }
 
-// foreign reports whether the topic lies below the name of another host.
+// foreign reports whether the topic lies below the name of another host, or is one that programs act upon: an answer on /udp/report
+// would be a request of its own, with the same replyto, and one on a topic for commands a command.
 func (r *Responder) foreign(topic string) bool {
+	if reports.ValidReply(topic) != nil {
+		return true
+	}
 	if r.c.KnownHost == nil {
 		return false
 	}

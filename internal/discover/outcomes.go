@@ -29,7 +29,7 @@ const (
 	unselected                 // asks others: range, sample, filter, name or page
 	legacyOff                  // original form, which is switched off
 	guarded                    // the guard refused replyto
-	badTopic                   // topic names another host
+	badTopic                   // topic names another host, or belongs to discovery or to commands
 	duplicate                  // published already under this id
 	destination                // too many for this requester's or this endpoint's broker
 	busy                       // a queue is full
