@@ -140,7 +140,7 @@ func (a *cpu) findZone(d Deps) error {
 	}
 	var there []string
 	for _, dir := range hostsensorNumbered(filepath.Join(a.root, "sys/class/thermal/thermal_zone*")) {
-		zone, err := hostsensorFile(filepath.Join(dir, "type"))
+		zone, err := sensorFile(filepath.Join(dir, "type"))
 		if err == nil {
 			there = append(there, zone)
 		}
@@ -162,8 +162,8 @@ func (a *cpu) findZone(d Deps) error {
 // cpuTemperature reads the zone of the type, under whatever number it is now.
 func cpuTemperature(root, zone string) (any, error) {
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/class/thermal/thermal_zone*")) {
-		if is, err := hostsensorFile(filepath.Join(dir, "type")); err == nil && is == zone {
-			return hostsensorMilli(hostsensorFile(filepath.Join(dir, "temp")))
+		if is, err := sensorFile(filepath.Join(dir, "type")); err == nil && is == zone {
+			return hostsensorMilli(sensorFile(filepath.Join(dir, "temp")))
 		}
 	}
 	return nil, fmt.Errorf("thermal zone %s is gone", zone)
@@ -181,7 +181,7 @@ func cpuVoltagePoint() reports.Point {
 // describePolicy adds the points of a cpufreq policy.
 func (a *cpu) describePolicy(p cpuPolicy) {
 	a.take(p.frequencyPoint(), func(cpuLook) (any, error) {
-		return cpuMegahertz(hostsensorFile(filepath.Join(p.dir, "scaling_cur_freq")))
+		return cpuMegahertz(sensorFile(filepath.Join(p.dir, "scaling_cur_freq")))
 	})
 	if len(p.governors) == 0 {
 		return
@@ -219,7 +219,7 @@ func (a *cpu) findThrottling() {
 func (a *cpu) lookAt(ctx context.Context, _ []string) (cpuLook, error) {
 	return cpuLook{ctx: ctx, bits: sync.OnceValues(func() (uint64, error) {
 		if file := hostsensorThrottleFile(a.root); file != "" || a.vcgencmd == "" {
-			return hostsensorThrottled(hostsensorFile(cmp.Or(file, filepath.Join(a.root, "sys/devices/platform/soc/soc:firmware/get_throttled"))))
+			return hostsensorThrottled(sensorFile(cmp.Or(file, filepath.Join(a.root, "sys/devices/platform/soc/soc:firmware/get_throttled"))))
 		}
 		text, err := a.ask(ctx, "get_throttled")
 		return hostsensorThrottled(strings.TrimPrefix(text, "throttled="), err)

@@ -18,7 +18,7 @@ func TestKernelThermal(t *testing.T) {
 	zones, _ := filepath.Glob("/sys/class/thermal/thermal_zone*") // the pattern is no bad one
 	zone := ""
 	for _, z := range zones {
-		if is, err := hostsensorFile(filepath.Join(z, "type")); err == nil && is == "test_battery" {
+		if is, err := sensorFile(filepath.Join(z, "type")); err == nil && is == "test_battery" {
 			zone = z
 		}
 	}

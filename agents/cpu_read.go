@@ -31,11 +31,11 @@ func cpuPolicies(root string) []cpuPolicy {
 	var out []cpuPolicy
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/devices/system/cpu/cpufreq/policy*")) {
 		p := cpuPolicy{name: filepath.Base(dir), dir: dir}
-		if text, err := hostsensorFile(filepath.Join(dir, "scaling_available_governors")); err == nil {
+		if text, err := sensorFile(filepath.Join(dir, "scaling_available_governors")); err == nil {
 			p.governors = strings.Fields(text)
 		}
 		for file, bound := range map[string]**float64{"cpuinfo_min_freq": &p.least, "cpuinfo_max_freq": &p.most} {
-			if mhz, err := cpuMegahertz(hostsensorFile(filepath.Join(dir, file))); err == nil {
+			if mhz, err := cpuMegahertz(sensorFile(filepath.Join(dir, file))); err == nil {
 				*bound = reports.Ptr(float64(mhz.(int64)))
 			}
 		}
@@ -59,7 +59,7 @@ func (p cpuPolicy) governorPoint() reports.Point {
 
 // governor reads which governor there is.
 func (p cpuPolicy) governor() (any, error) {
-	is, err := hostsensorFile(filepath.Join(p.dir, "scaling_governor"))
+	is, err := sensorFile(filepath.Join(p.dir, "scaling_governor"))
 	if err == nil && !slices.Contains(p.governors, is) {
 		return nil, fmt.Errorf("the kernel has the governor %.40q, which was not there at the start", is)
 	}
@@ -94,11 +94,7 @@ func (a *cpuGoverned) Apply(ctx context.Context, c reports.Command) (reports.Rea
 
 // cpuWrite writes a file of cpufreq.
 func cpuWrite(name, text string) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
-	if err == nil {
-		_, err = file.WriteString(text)
-		err = errors.Join(err, file.Close())
-	}
+	err := sensorWrite(name, text)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w (the user needs the right to write this file: a line in /etc/tmpfiles.d gives it to a group)", err)
@@ -124,8 +120,8 @@ func cpuMegahertz(text string, err error) (any, error) {
 // was last seen below its limit, until it has looked again, every 2 s.
 func cpuUnderVoltage(root string) (any, error) {
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/class/hwmon/hwmon*")) {
-		if name, err := hostsensorFile(filepath.Join(dir, "name")); err == nil && name == "rpi_volt" {
-			text, err := hostsensorFile(filepath.Join(dir, "in0_lcrit_alarm"))
+		if name, err := sensorFile(filepath.Join(dir, "name")); err == nil && name == "rpi_volt" {
+			text, err := sensorFile(filepath.Join(dir, "in0_lcrit_alarm"))
 			if err != nil {
 				return nil, err
 			}

@@ -64,17 +64,16 @@ func dht22SysfsHas(root string, pin int) error {
 	chips, _ := filepath.Glob(filepath.Join(root, dht22Sysfs, "gpiochip*")) // the pattern is no bad one
 	var bases []string
 	for _, chip := range chips {
-		base, err := os.ReadFile(filepath.Join(chip, "base"))
-		count, err2 := os.ReadFile(filepath.Join(chip, "ngpio"))
+		base, err := sensorFile(filepath.Join(chip, "base"))
+		count, err2 := sensorFile(filepath.Join(chip, "ngpio"))
 		if err != nil || err2 != nil {
 			continue // it is just going away
 		}
-		lines, err := strconv.Atoi(strings.TrimSpace(string(count)))
-		at := strings.TrimSpace(string(base))
-		if err == nil && at == "0" && pin < lines {
+		lines, err := strconv.Atoi(count)
+		if err == nil && base == "0" && pin < lines {
 			return nil
 		}
-		bases = append(bases, at)
+		bases = append(bases, base)
 	}
 	return fmt.Errorf("no chip in /%s counts its lines from 0 and has line %d (they begin at %s), as no kernel after 6.1 has on a Raspberry Pi",
 		dht22Sysfs, pin, strings.Join(bases, ", "))

@@ -17,12 +17,13 @@ import (
 // ds18b20Bus is the 1-wire bus as the kernel shows it.
 type ds18b20Bus struct {
 	root, driver string
+	readFile     func(name string) (string, error)
 	turn         chan struct{} // has room for one: the bus is read by one at a time
 	reads        sync.WaitGroup
 }
 
 func newDS18B20Bus(root, driver string) *ds18b20Bus {
-	return &ds18b20Bus{root: root, driver: driver, turn: make(chan struct{}, 1)}
+	return &ds18b20Bus{root: root, driver: driver, readFile: sensorFile, turn: make(chan struct{}, 1)}
 }
 
 // close waits for the read that may still be going on, of which the kernel makes five attempts of a second at most
@@ -119,10 +120,6 @@ func ds18b20Gone(address string) error {
 	return fmt.Errorf("probe %s is not on the bus: look at its wires; it is read again when it is back", address)
 }
 
-// ds18b20Interrupted is how often a read is begun again that a signal has interrupted: w1_therm then returns EINTR from the
-// middle of a conversion, and the Go runtime sends its threads signals.
-const ds18b20Interrupted = 3
-
 // file reads a file of a probe. The kernel returns when the conversion has ended, but this returns when ctx ends.
 func (b *ds18b20Bus) file(ctx context.Context, name string) (string, error) {
 	select {
@@ -137,10 +134,7 @@ func (b *ds18b20Bus) file(ctx context.Context, name string) (string, error) {
 	done := make(chan result, 1)
 	b.reads.Go(func() {
 		defer func() { <-b.turn }()
-		text, err := hostsensorFile(name)
-		for n := 0; n < ds18b20Interrupted && errors.Is(err, syscall.EINTR) && ctx.Err() == nil; n++ {
-			text, err = hostsensorFile(name)
-		}
+		text, err := b.readFile(name)
 		done <- result{text, err}
 	})
 	select {

@@ -100,7 +100,7 @@ type hostsensorProbe struct {
 // that is switched off, is left out.
 func hostsensorProbes(root string, log *slog.Logger) []hostsensorProbe {
 	return slices.DeleteFunc(append(hostsensorHwmon(root), hostsensorZones(root)...), func(p hostsensorProbe) bool {
-		_, err := p.parse(hostsensorFile(p.file))
+		_, err := p.parse(sensorFile(p.file))
 		if err != nil {
 			log.Info("leave out a sensor", "sensor", p.name, "err", err)
 		}
@@ -111,7 +111,7 @@ func hostsensorProbes(root string, log *slog.Logger) []hostsensorProbe {
 func hostsensorHwmon(root string) []hostsensorProbe {
 	var out []hostsensorProbe
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/class/hwmon/hwmon*")) {
-		chip, err := hostsensorFile(filepath.Join(dir, "name"))
+		chip, err := sensorFile(filepath.Join(dir, "name"))
 		if err != nil {
 			continue // the kernel gives every hwmon device a name: this one is just going away
 		}
@@ -124,7 +124,7 @@ func hostsensorHwmon(root string) []hostsensorProbe {
 				p := kind
 				p.name, p.label, p.file, p.help = chip, chip, file, kind.help+chip
 				stem := strings.TrimSuffix(filepath.Base(file), "_input")
-				switch label, err := hostsensorFile(filepath.Join(dir, stem+"_label")); {
+				switch label, err := sensorFile(filepath.Join(dir, stem+"_label")); {
 				case err == nil && label != "":
 					p.name, p.label = chip+"-"+strings.ToLower(label), label
 				case len(inputs) > 1:
@@ -142,13 +142,13 @@ func hostsensorHwmon(root string) []hostsensorProbe {
 func hostsensorZones(root string) []hostsensorProbe {
 	chips := map[string]bool{}
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/class/hwmon/hwmon*")) {
-		if chip, err := hostsensorFile(filepath.Join(dir, "name")); err == nil {
+		if chip, err := sensorFile(filepath.Join(dir, "name")); err == nil {
 			chips[chip] = true
 		}
 	}
 	var out []hostsensorProbe
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/class/thermal/thermal_zone*")) {
-		zone, err := hostsensorFile(filepath.Join(dir, "type"))
+		zone, err := sensorFile(filepath.Join(dir, "type"))
 		if err != nil || chips[strings.ReplaceAll(zone, "-", "_")] {
 			continue
 		}

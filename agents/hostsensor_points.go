@@ -37,7 +37,7 @@ func (h *hostsensor) scan() *hostsensorScan {
 		mounts:  sync.OnceValues(h.fs.GetMounts),
 		network: sync.OnceValues(h.fs.NetDev),
 		bits: sync.OnceValues(func() (uint64, error) {
-			return hostsensorThrottled(hostsensorFile(hostsensorThrottleFile(h.root)))
+			return hostsensorThrottled(sensorFile(hostsensorThrottleFile(h.root)))
 		}),
 		processes: h.findOnce(),
 	}
@@ -106,7 +106,7 @@ func (h *hostsensor) addSystem(every reports.Duration) {
 		Help: "Share of all processors' time that was used since the last look"}, every, (*hostsensorScan).cpuUsed)
 	h.add(reports.Point{Path: "uptime", Label: "Uptime", Type: reports.Int, Unit: "s", Class: "duration", Genre: reports.Basic,
 		Help: "Time since the kernel started"}, every, func(*hostsensorScan) (any, error) {
-		return hostsensorUptime(hostsensorFile(filepath.Join(h.root, "proc/uptime")))
+		return hostsensorUptime(sensorFile(filepath.Join(h.root, "proc/uptime")))
 	})
 	h.add(reports.Point{Path: "boot_time", Label: "Boot time", Type: reports.String, Class: "timestamp", Genre: reports.System,
 		Help: "When the kernel started; moves when a clock without battery is set"}, every, func(s *hostsensorScan) (any, error) {
@@ -251,7 +251,7 @@ func (h *hostsensor) addProbes(every reports.Duration, log *slog.Logger) {
 		if p.unit == "rpm" {
 			point.Type, point.Min = reports.Int, reports.Ptr(0)
 		}
-		h.add(point, every, func(*hostsensorScan) (any, error) { return p.parse(hostsensorFile(p.file)) })
+		h.add(point, every, func(*hostsensorScan) (any, error) { return p.parse(sensorFile(p.file)) })
 	}
 }
 

@@ -3,10 +3,8 @@ package agents
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/prometheus/procfs"
-	"golang.org/x/sys/unix"
 
 	"rollcall/config"
 	"rollcall/reports"
@@ -53,7 +50,7 @@ type hostsensorFound struct {
 
 // process finds the process that a pid file names now.
 func (h *hostsensor) process(p hostsensorProcess) (hostsensorFound, error) {
-	pid, err := hostsensorPID(hostsensorPIDFile(filepath.Join(h.root, p.PIDFile)))
+	pid, err := hostsensorPID(sensorFile(filepath.Join(h.root, p.PIDFile)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return hostsensorFound{}, fmt.Errorf("%w: %w", errHostsensorNotRunning, err)
 	}
@@ -76,31 +73,6 @@ func (h *hostsensor) process(p hostsensorProcess) (hostsensorFound, error) {
 		return hostsensorFound{}, fmt.Errorf("%w: %s has %d, which is %.20q, not %q", errHostsensorNotRunning, p.PIDFile, pid, stat.Comm, p.Command)
 	}
 	return hostsensorFound{proc, stat}, nil
-}
-
-// hostsensorPIDMost is how many bytes a pid file may have. The daemon that writes it may put a path or a time behind the number.
-const hostsensorPIDMost = 256
-
-// hostsensorPIDFile reads a pid file. It belongs to the daemon that it tells of, which may put anything there: what is no regular
-// file, such as a pipe that nobody writes, would hold up whoever reads it.
-func hostsensorPIDFile(name string) (string, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", errors.New("it is not a regular file")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, hostsensorPIDMost+1))
-	if err == nil && len(b) > hostsensorPIDMost {
-		err = fmt.Errorf("%.20q… is not the number of a process: it is longer than %d bytes", b, hostsensorPIDMost)
-	}
-	return string(b), err
 }
 
 // hostsensorPID reads a pid file: the number in its first line.

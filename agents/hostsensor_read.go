@@ -10,29 +10,11 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
-	"golang.org/x/sys/unix"
-
 	"rollcall/reports"
 )
 
 // errHostsensorNoLine says that the kernel does not tell a number of /proc/meminfo.
 var errHostsensorNoLine = errors.New("the kernel does not tell it")
-
-// hostsensorFile reads a small file of /proc or /sys. It does not go through os: some drivers answer EAGAIN, which the
-// poller of package os would wait on for ever.
-func hostsensorFile(name string) (string, error) {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("open %s: %w", name, err)
-	}
-	defer unix.Close(fd) // read only: nothing can be lost
-	buf := make([]byte, 256)
-	n, err := unix.Read(fd, buf)
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", name, err)
-	}
-	return strings.TrimSpace(string(buf[:n])), nil
-}
 
 // hostsensorUptime reads /proc/uptime: "350735.47 234388.90", seconds since boot first.
 func hostsensorUptime(text string, err error) (any, error) {
@@ -42,7 +24,7 @@ func hostsensorUptime(text string, err error) (any, error) {
 	first, _, _ := strings.Cut(text, " ")
 	s, err := strconv.ParseFloat(first, 64)
 	if err != nil || !(s >= 0 && s < math.MaxInt32*1000.0) { // NaN is neither
-		return nil, fmt.Errorf("%q is not a number of seconds", first)
+		return nil, fmt.Errorf("%.40q is not a number of seconds", first)
 	}
 	return int64(s), nil
 }
@@ -54,7 +36,7 @@ func hostsensorMilli(text string, err error) (any, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a temperature in m°C", text)
+		return nil, fmt.Errorf("%.40q is not a temperature in m°C", text)
 	}
 	return hostsensorRound(float64(n)/1000, 1), nil
 }
@@ -66,7 +48,7 @@ func hostsensorRPM(text string, err error) (any, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n < 0 {
-		return nil, fmt.Errorf("%q is not a number of turns a minute", text)
+		return nil, fmt.Errorf("%.40q is not a number of turns a minute", text)
 	}
 	return n, nil
 }
@@ -114,7 +96,7 @@ func hostsensorThrottled(text string, err error) (uint64, error) {
 	}
 	bits, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 32)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a hexadecimal number", text)
+		return 0, fmt.Errorf("%.40q is not a hexadecimal number", text)
 	}
 	return bits, nil
 }

@@ -150,10 +150,7 @@ func iioFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-func iioRead(dir, name string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	return strings.TrimSpace(string(data)), err
-}
+func iioRead(dir, name string) (string, error) { return sensorFile(filepath.Join(dir, name)) }
 
 // readInt reads a file that holds a whole number, as counts are.
 func (d *iioDevice) readInt(name string) (int64, error) {
@@ -179,13 +176,7 @@ func (d *iioDevice) readFloat(name string) (float64, error) {
 
 // write writes a file of the device.
 func (d *iioDevice) write(name, value string) error {
-	// Without O_CREATE: to make a file is what sysfs forbids, instead of saying that there is none.
-	file, err := os.OpenFile(filepath.Join(d.dir, name), os.O_WRONLY|os.O_TRUNC, 0)
-	if err == nil {
-		_, err = file.WriteString(value)
-		err = errors.Join(err, file.Close())
-	}
-	if err != nil {
+	if err := sensorWrite(filepath.Join(d.dir, name), value); err != nil {
 		return fmt.Errorf("%w%s", err, iioAdvice(err))
 	}
 	return nil

@@ -50,13 +50,13 @@ func (n *pingNetwork) open(v6 bool) (*icmp.PacketConn, error) {
 	conn, err := icmp.ListenPacket(network, address)
 	if errors.Is(err, fs.ErrPermission) {
 		file := filepath.Join("/", n.root, "proc/sys/net/ipv4/ping_group_range")
-		has, rerr := os.ReadFile(file)
+		has, rerr := sensorFile(file)
 		if rerr != nil {
-			has = []byte("unknown")
+			has = "unknown"
 		}
 		return nil, fmt.Errorf("the kernel lets only the groups of net.ipv4.ping_group_range send echo requests, now %q (1 0 is nobody): "+
 			"`sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"`, and the same in /etc/sysctl.d for ever: %w",
-			strings.Join(strings.Fields(string(has)), " "), err)
+			strings.Join(strings.Fields(has), " "), err)
 	}
 	return conn, err
 }

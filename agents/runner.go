@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type RunnerConfig struct {
 type Runner struct {
 	c        RunnerConfig
 	log      *slog.Logger
+	beat     time.Time           // of all services
 	plan     plan                // owned by Run once that is called
 	running  map[string]*running // owned by Run
 	reporter *reporter           // owned by Run
@@ -71,7 +73,7 @@ func NewRunner(c RunnerConfig) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{c: c, log: c.Log, plan: p, running: map[string]*running{},
+	r := &Runner{c: c, log: c.Log, beat: newBeat(time.Now(), rand.Float64()), plan: p, running: map[string]*running{},
 		reloads: make(chan reload), alive: make(chan struct{}), ready: make(chan struct{})}
 	r.services.Store(new([]*service))
 	return r, nil
@@ -200,7 +202,7 @@ func (r *Runner) replace(ctx context.Context, p plan) {
 // start starts the service of an entry.
 func (r *Runner) start(ctx context.Context, e entry) *running {
 	ctx, stop := context.WithCancel(ctx)
-	s := &running{service: newService(e, r.plan.host, r.log), stop: stop, done: make(chan struct{})}
+	s := &running{service: newService(e, r.plan.host, r.beat, r.log), stop: stop, done: make(chan struct{})}
 	broker := r.plan.broker
 	go func() { // stopAll or replace wait for it
 		defer close(s.done)

@@ -259,10 +259,10 @@ func newBench(t *testing.T, points map[string]config.Filter, makeAgent func() (A
 
 func unstarted(t *testing.T, points map[string]config.Filter, makeAgent func() (Agent, error)) *bench {
 	e := entry{name: "s", kind: "fake", factory: fakeFactory(makeAgent), options: &fakeOptions{}, points: points}
-	b := &bench{T: t, service: newService(e, "h", slog.New(slog.DiscardHandler)),
+	b := &bench{T: t, service: newService(e, "h", time.Now(), slog.New(slog.DiscardHandler)),
 		recorder: &recorder{retained: map[string]string{}}, done: make(chan struct{})}
 	b.out = b.recorder
-	b.schedule = newSchedule(func() float64 { return 1 })
+	b.schedule = newSchedule(time.Now(), func() float64 { return 1 })
 	return b
 }
 

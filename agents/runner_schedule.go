@@ -12,13 +12,17 @@ const (
 )
 
 // schedule says when which points are sampled. Points of one interval come due together, so that an agent can read them in
-// one call. It knows the time only as it is told.
+// one call, and in step with those of all other schedules of the same beat, so that one wake-up of the processor is enough for all
+// services of a process. It knows the time only as it is told.
 type schedule struct {
+	beat   time.Time      // points come due a whole number of their intervals after it
 	jitter func() float64 // in [0,1)
 	order  []string
 	points map[string]*polled
-	phase  map[time.Duration]time.Time // when the points of an interval come due next
 }
+
+// newBeat returns a beat for a process that starts now: any, so that the hosts of a network that were switched on together are not in step.
+func newBeat(now time.Time, jitter float64) time.Time { return now.Add(-part(time.Hour, jitter)) }
 
 // polled is a point in a schedule.
 type polled struct {
@@ -33,8 +37,8 @@ type batch struct {
 	paths []string
 }
 
-func newSchedule(jitter func() float64) *schedule {
-	return &schedule{jitter: jitter, points: map[string]*polled{}, phase: map[time.Duration]time.Time{}}
+func newSchedule(beat time.Time, jitter func() float64) *schedule {
+	return &schedule{beat: beat, jitter: jitter, points: map[string]*polled{}}
 }
 
 // set samples the point now, and then at the interval.
@@ -64,24 +68,13 @@ func (s *schedule) due(now time.Time) []batch {
 	return out
 }
 
-// after returns when the points of an interval come due after now. The first time is anywhere in the second half of the
-// interval, so that agents which were started together drift apart; then the interval with a twentieth of jitter.
+// after returns when the points of an interval come due after now: with the beat, but not before half of the interval is over.
 func (s *schedule) after(every time.Duration, now time.Time) time.Time {
 	if every == 0 {
 		return time.Time{}
 	}
-	next, ok := s.phase[every]
-	switch {
-	case !ok:
-		next = now.Add(part(every, 0.5+0.5*s.jitter()))
-	case !next.After(now):
-		step := part(every, 0.95+0.1*s.jitter())
-		if next = next.Add(step); !next.After(now) {
-			next = now.Add(step)
-		}
-	}
-	s.phase[every] = next
-	return next
+	least := now.Add(every / 2)
+	return least.Add(every - least.Sub(s.beat)%every)
 }
 
 // failed puts the next sample of the point off: twice as long for each failure in a row, a minute at most.

@@ -9,7 +9,7 @@ import (
 func TestSchedule(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := newSchedule(func() float64 { return 0.5 })
+	s := newSchedule(now.Add(-4*time.Second), func() float64 { return 0.5 })
 	s.set("a", 10*time.Second, now)
 	s.set("b", 10*time.Second, now)
 	s.set("c", time.Minute, now)
@@ -22,8 +22,8 @@ func TestSchedule(t *testing.T) {
 	if again := s.due(now); len(again) != 0 {
 		t.Errorf("due twice = %+v, want nothing", again)
 	}
-	if got, want := s.next(), now.Add(7500*time.Millisecond); got != want {
-		t.Errorf("next = %v, want %v: the second time is spread over the second half of the interval", got, want)
+	if got, want := s.next(), now.Add(6*time.Second); got != want {
+		t.Errorf("next = %v, want %v: with the beat", got, want)
 	}
 	second := s.next()
 	if b := s.due(second); len(b) != 1 || !slices.Equal(b[0].paths, []string{"a", "b"}) {
@@ -31,6 +31,10 @@ func TestSchedule(t *testing.T) {
 	}
 	if got, want := s.next(), second.Add(10*time.Second); got != want {
 		t.Errorf("next = %v, want %v", got, want)
+	}
+	lag := s.next().Add(time.Second) // a busy machine: this one late, the next one not
+	if b := s.due(lag); len(b) != 1 || s.next() != second.Add(20*time.Second) {
+		t.Errorf("due a second late = %+v, next %v, want a and b, and then %v", b, s.next(), second.Add(20*time.Second))
 	}
 	late := second.Add(time.Hour) // a machine that slept: once, and not for every time that was missed
 	if b := s.due(late); len(b) != 2 {
@@ -41,10 +45,34 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// TestScheduleInStep wants services that start at any time, with any intervals, to be due at the same moments, each after no less than
+// half and no more than one and a half of its interval.
+func TestScheduleInStep(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	beat := newBeat(start, 0.3)
+	if got, want := beat, start.Add(-18*time.Minute); got != want {
+		t.Errorf("beat = %v, want %v", got, want)
+	}
+	const every = 2 * time.Second
+	for offset := time.Duration(0); offset < 3*every; offset += 77 * time.Millisecond {
+		s, now := newSchedule(beat, func() float64 { return 0 }), start.Add(offset)
+		s.set("slow", every, now)
+		s.set("fast", every/4, now)
+		s.due(now)
+		if p := s.points["slow"]; p.due.Sub(beat)%every != 0 || p.due.Sub(now) < every/2 || p.due.Sub(now) > every/2*3 {
+			t.Errorf("started at %v: due %v after it, %v after the beat", offset, p.due.Sub(now), p.due.Sub(beat)%every)
+		}
+		if fast := s.points["fast"].due; s.points["slow"].due.Sub(fast)%(every/4) != 0 {
+			t.Errorf("started at %v: the slow is due %v after the fast", offset, s.points["slow"].due.Sub(fast))
+		}
+	}
+}
+
 func TestScheduleBacksOffAndComesBackInStep(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := newSchedule(func() float64 { return 1 })
+	s := newSchedule(now, func() float64 { return 1 })
 	s.set("good", time.Second, now)
 	s.set("bad", time.Second, now)
 	s.due(now)

@@ -77,8 +77,8 @@ type intake struct {
 	retained   bool
 }
 
-// newService returns the service of an entry; nothing is started yet.
-func newService(e entry, host string, log *slog.Logger) *service {
+// newService returns the service of an entry, which samples with the beat; nothing is started yet.
+func newService(e entry, host string, beat time.Time, log *slog.Logger) *service {
 	s := &service{
 		entry:    e,
 		host:     host,
@@ -90,7 +90,7 @@ func newService(e entry, host string, log *slog.Logger) *service {
 		inbox:    make(chan intake, inboxSize),
 		retained: make(chan bus.Message, 16),
 		outcomes: make(chan error, 1),
-		schedule: newSchedule(rand.Float64),
+		schedule: newSchedule(beat, rand.Float64),
 		filters:  map[string]*filter{},
 		ghosts:   map[string]bool{},
 		polls:    map[string]time.Duration{},

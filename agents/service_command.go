@@ -160,7 +160,7 @@ func readable(points []reports.Point) (paths []string, timeout time.Duration) {
 func (s *service) readFor(a *asked, paths []string, timeout time.Duration) {
 	inst, got := s.inst, sampled{}
 	s.begin("get "+shortList(paths), timeout,
-		func(ctx context.Context) error { got = inst.sample(ctx, paths); return got.panicked },
+		func(ctx context.Context) error { got = inst.sample(ctx, paths, always); return got.panicked },
 		func(error) {
 			at := time.Now()
 			for _, path := range paths {

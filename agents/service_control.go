@@ -212,7 +212,7 @@ func (s *service) afterSetup(a *asked) {
 	s.schedule.due(time.Now()) // this is what is due
 	inst, got := s.inst, sampled{}
 	s.begin("read after setup", timeout,
-		func(ctx context.Context) error { got = inst.sample(ctx, paths); return got.panicked },
+		func(ctx context.Context) error { got = inst.sample(ctx, paths, always); return got.panicked },
 		func(err error) {
 			at := time.Now()
 			for _, path := range paths {

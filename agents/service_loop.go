@@ -141,7 +141,7 @@ func (s *service) describe(desc reports.Service) error {
 		return fmt.Errorf("describe: %w", err)
 	}
 	_, sampled := s.inst.agent.(Sampler)
-	filters, sched := map[string]*filter{}, newSchedule(s.schedule.jitter)
+	filters, sched := map[string]*filter{}, newSchedule(s.schedule.beat, s.schedule.jitter)
 	for i, p := range desc.Points {
 		f := s.filterFor(p, now)
 		filters[p.Path], desc.Points[i] = f, f.point

@@ -33,8 +33,11 @@ func (s *service) overdue(now time.Time) bool {
 	return s.ready && (len(s.batches) > 0 || !next.IsZero() && now.Sub(next) > starving)
 }
 
-// sampleNext gives the worker the next points that are due. Those that are due together are one job if the agent can read
-// them together, and one each if not, so that a command need not wait for all of them.
+// sampleSlice is how long a job that reads one point after the other begins with another.
+const sampleSlice = 5 * time.Millisecond
+
+// sampleNext gives the worker the next points that are due. Those that are due together are one job. If the agent can't read them
+// together, the job ends before the next point when it has taken a while or a command has come, which need not wait for all of them.
 func (s *service) sampleNext(now time.Time) {
 	if len(s.batches) == 0 {
 		s.batches = s.schedule.due(now)
@@ -42,29 +45,26 @@ func (s *service) sampleNext(now time.Time) {
 	if len(s.batches) == 0 {
 		return
 	}
-	b := &s.batches[0]
-	paths := b.paths
-	if _, ok := s.inst.agent.(BatchSampler); !ok {
-		paths = b.paths[:1]
-	}
-	every := b.every
-	if b.paths = b.paths[len(paths):]; len(b.paths) == 0 {
-		s.batches = s.batches[1:]
-	}
+	paths, every := s.batches[0].paths, s.batches[0].every
+	s.batches = s.batches[1:]
 	s.sampledLast = true
+	more := func() bool { return len(s.inbox) == 0 && time.Since(now) < sampleSlice }
 	inst, got := s.inst, sampled{}
 	var renewed *reports.Service
 	s.begin("sample "+shortList(paths), sampleTimeout(every),
 		func(ctx context.Context) error {
-			if got = inst.sample(ctx, paths); got.panicked == nil {
+			if got = inst.sample(ctx, paths, more); got.panicked == nil {
 				renewed = inst.renewed()
 			}
 			return got.panicked
 		},
 		func(error) {
 			at := time.Now()
-			for _, path := range paths {
+			for _, path := range paths[:len(paths)-len(got.left)] {
 				s.sampledOne(path, got, at, false)
+			}
+			if len(got.left) > 0 && s.ready {
+				s.batches = slices.Insert(s.batches, 0, batch{every, got.left})
 			}
 			if renewed != nil && s.ready {
 				if err := s.describe(*renewed); err != nil {
@@ -95,16 +95,17 @@ func shortList(paths []string) string {
 	return strings.Join(paths, ", ")
 }
 
-// sampled is what came of reading points: each is in one of the maps.
+// sampled is what came of reading points: each is in one of the maps, or left.
 type sampled struct {
 	readings map[string]reports.Reading
 	errs     map[string]error
+	left     []string  // not looked at
 	began    time.Time // what has no time was read then or later
 	panicked error
 }
 
-// sample reads the points, in one call if the agent can. It is called in the worker.
-func (i *instance) sample(ctx context.Context, paths []string) sampled {
+// sample reads the points, in one call if the agent can, and if not as long as there may be more. It is called in the worker.
+func (i *instance) sample(ctx context.Context, paths []string, more func() bool) sampled {
 	got := sampled{readings: make(map[string]reports.Reading, len(paths)), errs: map[string]error{}, began: time.Now()}
 	if b, ok := i.agent.(BatchSampler); ok {
 		var readings []reports.Reading
@@ -115,7 +116,11 @@ func (i *instance) sample(ctx context.Context, paths []string) sampled {
 		got.miss(paths, err)
 		return got
 	}
-	for _, path := range paths {
+	for n, path := range paths {
+		if n > 0 && !more() {
+			got.left = paths[n:]
+			break
+		}
 		err := ctx.Err()
 		if err == nil {
 			var r reports.Reading
@@ -128,6 +133,9 @@ func (i *instance) sample(ctx context.Context, paths []string) sampled {
 	}
 	return got
 }
+
+// always lets sample read all points.
+func always() bool { return true }
 
 // errLeftOut is why a point has no reading of which the agent says nothing.
 var errLeftOut = errors.New("the agent has left it out")
