@@ -43,6 +43,7 @@ const (
 	dht22HighOne  = 70 * time.Microsecond
 	dht22LowTrue  = 50 * time.Microsecond
 	dht22Jitter   = 10 * time.Microsecond
+	dht22Doubt    = 5 * time.Microsecond // from here on a high part is not what the data sheets promise (22–30, 68–75 µs)
 )
 
 // A whole bit from falling to falling, or from rising to rising edge, is 76 µs or 120 µs. It is what remains of a bit of which one
@@ -59,11 +60,12 @@ type dht22Mark struct {
 	at           time.Duration
 }
 
-// dht22Decode returns the five bytes that the edges say, the last of which is right as the sum of the others.
-func dht22Decode(edges []gpio.Event) (frame [5]byte, err error) {
+// dht22Decode returns the five bytes that the edges say, the last of which is right as the sum of the others. They are in doubt if an
+// edge was lost, or a bit is longer or shorter than a sensor makes it: then they may be those of another frame.
+func dht22Decode(edges []gpio.Event) (frame [5]byte, doubt bool, err error) {
 	marks, err := dht22Marks(edges)
 	if err != nil {
-		return frame, err
+		return frame, false, err
 	}
 	end := len(marks)
 	released := end > 0 && marks[end-1].rising
@@ -73,17 +75,18 @@ func dht22Decode(edges []gpio.Event) (frame [5]byte, err error) {
 	first := end - 2*dht22Bits
 	switch {
 	case first < 1:
-		return frame, fmt.Errorf("%w: %d edges of a sensor's answer came, at least %d are needed", errDHT22Read, len(edges), 2*dht22Bits+1)
+		return frame, false, fmt.Errorf("%w: %d edges of a sensor's answer came, at least %d are needed", errDHT22Read, len(edges), 2*dht22Bits+1)
 	case first > dht22MostLead:
-		return frame, fmt.Errorf("%w: %d edges came, which are too many for a sensor's answer", errDHT22Read, len(edges))
+		return frame, false, fmt.Errorf("%w: %d edges came, which are too many for a sensor's answer", errDHT22Read, len(edges))
 	case marks[first-1].lost:
-		return frame, fmt.Errorf("%w: the start of the first bit is missing", errDHT22Read)
+		return frame, false, fmt.Errorf("%w: the start of the first bit is missing", errDHT22Read)
 	}
 	for i := range dht22Bits {
-		one, err := dht22Bit(marks, first+2*i)
+		one, off, err := dht22Bit(marks, first+2*i)
 		if err != nil {
-			return frame, fmt.Errorf("%w: bit %d of %d: %w", errDHT22Read, i+1, dht22Bits, err)
+			return frame, false, fmt.Errorf("%w: bit %d of %d: %w", errDHT22Read, i+1, dht22Bits, err)
 		}
+		doubt = doubt || off > dht22Doubt
 		frame[i/8] <<= 1
 		if one {
 			frame[i/8] |= 1
@@ -91,13 +94,13 @@ func dht22Decode(edges []gpio.Event) (frame [5]byte, err error) {
 	}
 	if released {
 		if err := dht22Low(marks[end-1], marks[end]); err != nil { // what belongs to the last bit
-			return frame, fmt.Errorf("%w: after the last bit: %w", errDHT22Read, err)
+			return frame, false, fmt.Errorf("%w: after the last bit: %w", errDHT22Read, err)
 		}
 	}
 	if sum := frame[0] + frame[1] + frame[2] + frame[3]; sum != frame[4] {
-		return frame, fmt.Errorf("%w: checksum %#02x, but the sum is %#02x", errDHT22Read, frame[4], sum)
+		return frame, false, fmt.Errorf("%w: checksum %#02x, but the sum is %#02x", errDHT22Read, frame[4], sum)
 	}
-	return frame, nil
+	return frame, doubt, nil
 }
 
 // dht22Marks puts right what the kernel tells wrong, and notes where an edge must have been lost, which may be one: with two the
@@ -128,24 +131,30 @@ func dht22Marks(edges []gpio.Event) ([]dht22Mark, error) {
 	return marks, nil
 }
 
-// dht22Bit decides the bit whose high part begins at marks[i]. There is a mark before.
-func dht22Bit(marks []dht22Mark, i int) (one bool, err error) {
+// dht22Bit decides the bit whose high part begins at marks[i], and says how far that is from what it is meant to be. There is a mark
+// before.
+func dht22Bit(marks []dht22Mark, i int) (one bool, off time.Duration, err error) {
 	before, rise, fall := marks[i-1], marks[i], marks[i+1]
 	switch {
 	case rise.lost:
-		return dht22Period(fall.at - before.at)
+		one, err = dht22Period(fall.at - before.at)
+		return one, dht22HighMost, err
 	case fall.lost:
-		return dht22Period(marks[i+2].at - rise.at) // only between two edges one is known to be lost
+		one, err = dht22Period(marks[i+2].at - rise.at) // only between two edges one is known to be lost
+		return one, dht22HighMost, err
 	}
 	if err := dht22Low(before, rise); err != nil {
-		return false, err
+		return false, 0, err
 	}
 	high := fall.at - rise.at
 	if high < dht22HighLeast || high > dht22HighMost {
-		return false, fmt.Errorf("high for %v, not %v to %v", high, dht22HighLeast, dht22HighMost)
+		return false, 0, fmt.Errorf("high for %v, not %v to %v", high, dht22HighLeast, dht22HighMost)
 	}
-	one = high > dht22One
-	return one, dht22Plausible(marks, i, one)
+	one, off = high > dht22One, (high - dht22HighZero).Abs()
+	if one {
+		off = (high - dht22HighOne).Abs()
+	}
+	return one, off, dht22Plausible(marks, i, one)
 }
 
 // dht22Plausible refuses the high part that begins at marks[i], if it is too far from what its bit is on the wire. An edge that was
@@ -248,15 +257,20 @@ func (v dht22Value) check(model string) error {
 	return nil
 }
 
-// How far two readings may be apart to be believed without a third.
+// How far two readings may be apart to be believed without a third, and how far if the later one is in doubt: no more than the sensor's
+// noise (Aosong, AM2302 product manual: repeatability 0.2 °C and 1 %).
 const (
-	dht22CelsiusStep = 5
-	dht22PercentStep = 20
+	dht22CelsiusStep, dht22CelsiusNoise = 5, 0.21 // tenths are not exact
+	dht22PercentStep, dht22PercentNoise = 20, 1.01
 )
 
 // near reports whether one reading may follow the other.
-func (v dht22Value) near(other dht22Value) bool {
-	return math.Abs(v.celsius-other.celsius) <= dht22CelsiusStep && math.Abs(v.percent-other.percent) <= dht22PercentStep
+func (v dht22Value) near(other dht22Value, doubt bool) bool {
+	celsius, percent := float64(dht22CelsiusStep), float64(dht22PercentStep)
+	if doubt {
+		celsius, percent = dht22CelsiusNoise, dht22PercentNoise
+	}
+	return math.Abs(v.celsius-other.celsius) <= celsius && math.Abs(v.percent-other.percent) <= percent
 }
 
 // The constants of the Magnus formula over water, −45 to 60 °C (D. Sonntag, Zeitschrift für Meteorologie 40, 1990; WMO-No. 8,

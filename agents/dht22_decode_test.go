@@ -73,7 +73,7 @@ type dht22Example struct {
 func TestDHT22Convert(t *testing.T) {
 	t.Parallel()
 	for _, test := range dht22Values() {
-		frame, err := dht22Decode(dht22Edged(dht22Line(test.frame)))
+		frame, _, err := dht22Decode(dht22Edged(dht22Line(test.frame)))
 		if err != nil || frame != test.frame {
 			t.Errorf("%s: decoded % x, %v, want % x", test.name, frame, err, test.frame)
 		}
@@ -100,23 +100,23 @@ func TestDHT22Start(t *testing.T) {
 	}
 	for missing := range 4 {
 		for _, end := range []int{85, 84} { // with and without the last, by which the sensor lets go
-			if got, err := dht22Decode(edges[missing:end]); err != nil || got != want {
+			if got, _, err := dht22Decode(edges[missing:end]); err != nil || got != want {
 				t.Errorf("edges %d to %d: % x, %v, want % x", missing, end, got, err, want)
 			}
 		}
 	}
 	for missing := 4; missing < len(edges); missing++ {
-		if got, err := dht22Decode(edges[missing:]); !errors.Is(err, errDHT22Read) {
+		if got, _, err := dht22Decode(edges[missing:]); !errors.Is(err, errDHT22Read) {
 			t.Errorf("without the first %d edges: % x, %v, want an error", missing, got, err)
 		}
 	}
 	for last := range 84 { // cut off, which must not shift the bits
-		if got, err := dht22Decode(edges[:last]); !errors.Is(err, errDHT22Read) {
+		if got, _, err := dht22Decode(edges[:last]); !errors.Is(err, errDHT22Read) {
 			t.Errorf("the first %d edges: % x, %v, want an error", last, got, err)
 		}
 	}
 	noise := append(slices.Clone(edges), gpio.Event{Time: edges[84].Time + 40*time.Microsecond}, gpio.Event{Rising: true, Time: edges[84].Time + 90*time.Microsecond})
-	if got, err := dht22Decode(noise); err == nil {
+	if got, _, err := dht22Decode(noise); err == nil {
 		t.Errorf("with a pulse too many: % x, want an error", got)
 	}
 }
@@ -129,13 +129,13 @@ func TestDHT22LostEdge(t *testing.T) {
 		want := dht22Random(random)
 		edges := dht22Edged(dht22Line(want))
 		for lost := range edges {
-			got, err := dht22Decode(slices.Delete(slices.Clone(edges), lost, lost+1))
+			got, _, err := dht22Decode(slices.Delete(slices.Clone(edges), lost, lost+1))
 			if (err == nil && got != want) || (err != nil && lost != 3 || err == nil && lost == 3) {
 				t.Fatalf("% x without edge %d: % x, %v", want, lost, got, err)
 			}
 		}
 		for first := range edges { // a pulse that was too short to be seen at all
-			if got, err := dht22Decode(slices.Delete(slices.Clone(edges), first, min(first+2, len(edges)))); err == nil && got != want {
+			if got, _, err := dht22Decode(slices.Delete(slices.Clone(edges), first, min(first+2, len(edges)))); err == nil && got != want {
 				t.Fatalf("% x without edges %d and the next: % x", want, first, got)
 			}
 		}
@@ -149,7 +149,7 @@ func TestDHT22WrongKind(t *testing.T) {
 	for _, wrong := range []int{4, 20, 21, 50, 82} {
 		edges := dht22Edged(dht22Line(want))
 		edges[wrong].Rising = !edges[wrong].Rising
-		if got, err := dht22Decode(edges); err != nil || got != want {
+		if got, _, err := dht22Decode(edges); err != nil || got != want {
 			t.Errorf("edge %d told wrong: % x, %v, want % x", wrong, got, err, want)
 		}
 	}
@@ -166,7 +166,7 @@ func TestDHT22LateEdge(t *testing.T) {
 			for late := 5 * time.Microsecond; late <= 60*time.Microsecond; late += 5 * time.Microsecond {
 				at := edges[i].Time
 				edges[i].Time += late
-				got, err := dht22Decode(edges)
+				got, _, err := dht22Decode(edges)
 				if edges[i].Time = at; err == nil && got != want || err != nil && late <= 20*time.Microsecond {
 					t.Fatalf("% x with edge %d %v late: % x, %v", want, i, late, got, err)
 				}
@@ -185,7 +185,7 @@ func TestDHT22StretchedBit(t *testing.T) {
 	} {
 		parts := dht22Line([5]byte{0x02, 0x8c, 0x01, 0x5f, 0xee})
 		parts[4] = stretched * time.Microsecond
-		if got, err := dht22Decode(dht22Edged(parts)); (err == nil) != fine {
+		if got, _, err := dht22Decode(dht22Edged(parts)); (err == nil) != fine {
 			t.Errorf("a 0 of %d µs: % x, %v, want accepted %t", stretched, got, err, fine)
 		}
 	}
@@ -236,7 +236,7 @@ func FuzzDHT22Decode(f *testing.F) {
 			at += time.Duration(b) * time.Microsecond
 			edges = append(edges, gpio.Event{Rising: (i%2 == 0) != (b%32 == 31), Time: at})
 		}
-		frame, err := dht22Decode(edges)
+		frame, _, err := dht22Decode(edges)
 		if err != nil {
 			if !errors.Is(err, errDHT22Read) {
 				t.Errorf("error %v is none of a read", err)

@@ -55,27 +55,28 @@ func (e *dht22Edges) open() error {
 func (e *dht22Edges) idle() gpio.LineOptions { return gpio.LineOptions{Bias: gpio.Bias(e.o.Pull)} }
 
 // read asks the sensor. A chip that was unplugged is opened again by the next read.
-func (e *dht22Edges) read(ctx context.Context) (dht22Value, error) {
+func (e *dht22Edges) read(ctx context.Context) (v dht22Value, doubt bool, err error) {
 	if e.line == nil {
 		if err := e.open(); err != nil {
-			return dht22Value{}, err
+			return v, false, err
 		}
 	}
 	edges, err := e.ask(ctx)
 	if errors.Is(err, gpio.ErrGone) {
-		return dht22Value{}, errors.Join(err, e.close())
+		return v, false, errors.Join(err, e.close())
 	}
 	if err != nil {
-		return dht22Value{}, err
+		return v, false, err
 	}
 	if len(edges) == 0 {
-		return dht22Value{}, fmt.Errorf("no sensor answers on %s: look at its wiring, its power and its pull-up resistor", e.o.Pin)
+		return v, false, fmt.Errorf("no sensor answers on %s: look at its wiring, its power and its pull-up resistor", e.o.Pin)
 	}
-	frame, err := dht22Decode(edges)
+	frame, doubt, err := dht22Decode(edges)
 	if err != nil {
-		return dht22Value{}, err
+		return v, false, err
 	}
-	return dht22Convert(e.o.Model, frame)
+	v, err = dht22Convert(e.o.Model, frame)
+	return v, doubt, err
 }
 
 // ask holds the line low, lets it go and takes down what comes. Letting go and looking for edges are one call of the kernel.

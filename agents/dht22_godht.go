@@ -80,9 +80,9 @@ func dht22SysfsHas(root string, pin int) error {
 }
 
 // read reads the sensor. It takes up to a third of a second and can't be interrupted.
-func (g *dht22GoDHT) read(ctx context.Context) (dht22Value, error) {
+func (g *dht22GoDHT) read(ctx context.Context) (v dht22Value, doubt bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return dht22Value{}, err
+		return v, false, err
 	}
 	b := dht22Library()
 	b.mu.Lock()
@@ -90,9 +90,9 @@ func (g *dht22GoDHT) read(ctx context.Context) (dht22Value, error) {
 	b.to(g.log)
 	celsius, percent, err := dht.ReadDHTxx(g.kind, g.pin, false)
 	if err != nil {
-		return dht22Value{}, fmt.Errorf("%w: %w", errDHT22Read, err)
+		return v, false, fmt.Errorf("%w: %w", errDHT22Read, err)
 	}
-	return dht22Value{dht22Tenths(celsius), dht22Tenths(percent)}, nil
+	return dht22Value{dht22Tenths(celsius), dht22Tenths(percent)}, false, nil
 }
 
 // dht22Tenths makes 23.4 of what a float32 holds of it.

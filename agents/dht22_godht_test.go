@@ -43,7 +43,7 @@ func TestDHT22Agree(t *testing.T) {
 		}
 		celsius, percent, theirs := dht22LibraryDecode(kind, dht22Pulses(parts))
 		var v dht22Value
-		frame, ours := dht22Decode(dht22Edged(parts))
+		frame, _, ours := dht22Decode(dht22Edged(parts))
 		if ours == nil {
 			v, ours = dht22Convert(model, frame)
 		}

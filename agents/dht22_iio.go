@@ -46,19 +46,19 @@ func dht22Name(name string) bool {
 }
 
 // read reads both files. The first makes the kernel ask the sensor; for 2 s it answers the other from what it knows.
-func (d *dht22IIO) read(context.Context) (dht22Value, error) {
+func (d *dht22IIO) read(context.Context) (v dht22Value, doubt bool, err error) {
 	if err := d.device.fresh(); err != nil {
-		return dht22Value{}, err
+		return v, false, err
 	}
 	celsius, err := d.device.readFloat(dht22Celsius)
 	if err != nil {
-		return dht22Value{}, dht22Errno(err)
+		return v, false, dht22Errno(err)
 	}
 	percent, err := d.device.readFloat(dht22Percent)
 	if err != nil {
-		return dht22Value{}, dht22Errno(err)
+		return v, false, dht22Errno(err)
 	}
-	return dht22Value{celsius / dht22Milli, percent / dht22Milli}, nil
+	return dht22Value{celsius / dht22Milli, percent / dht22Milli}, false, nil
 }
 
 // dht22Errno marks what the driver says of a read that may do better the next time: EIO for a wrong checksum or a lost edge,

@@ -48,7 +48,7 @@ func TestDHT22Corrupted(t *testing.T) {
 			*part = 96*time.Microsecond - *part
 			turned[bit/8] ^= 0x80 >> (bit % 8)
 		}
-		got, err := dht22Decode(dht22Edged(parts))
+		got, _, err := dht22Decode(dht22Edged(parts))
 		sum := turned[0]+turned[1]+turned[2]+turned[3] == turned[4]
 		if (err == nil) != sum || err == nil && got != turned {
 			t.Fatalf("% x sent as % x: % x, %v", want, turned, got, err)
@@ -65,7 +65,7 @@ func TestDHT22Corrupted(t *testing.T) {
 		if got != want {
 			wrong[n]++
 			before, _ := dht22Convert(dht22Model22, want)
-			if v, err := dht22Convert(dht22Model22, got); err == nil && v.near(before) {
+			if v, err := dht22Convert(dht22Model22, got); err == nil && v.near(before, false) {
 				believed[n]++
 			}
 		}
@@ -116,7 +116,7 @@ func TestDHT22Noise(t *testing.T) {
 				}
 			}
 		}
-		got, err := dht22Decode(edit(dht22Edged(parts)))
+		got, _, err := dht22Decode(edit(dht22Edged(parts)))
 		switch {
 		case err != nil:
 			refused++
@@ -155,8 +155,8 @@ func TestDHT22Timing(t *testing.T) {
 		now := time.Unix(1_800_000_000, 0)
 		a := dht22With(dht22Options{Model: dht22Model22}, driver, func() time.Time { return now })
 		a.measure(t.Context()) // what it has known before
-		frame, err := dht22Decode(dht22Edged(parts))
-		driver.value, driver.err = dht22Value{}, err
+		frame, doubt, err := dht22Decode(dht22Edged(parts))
+		driver.value, driver.doubt, driver.err = dht22Value{}, doubt, err
 		if err == nil {
 			driver.value, driver.err = dht22Convert(dht22Model22, frame)
 			decoded++

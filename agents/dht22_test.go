@@ -354,11 +354,12 @@ func TestDHT22EdgesCancelled(t *testing.T) {
 // dht22Says is a driver that says what it is told to.
 type dht22Says struct {
 	value dht22Value
+	doubt bool
 	err   error
 }
 
-func (d *dht22Says) read(context.Context) (dht22Value, error) { return d.value, d.err }
-func (d *dht22Says) close() error                             { return nil }
+func (d *dht22Says) read(context.Context) (dht22Value, bool, error) { return d.value, d.doubt, d.err }
+func (d *dht22Says) close() error                                   { return nil }
 
 // TestDHT22Believe wants a value that is far from the last believed only when the next one says so too.
 func TestDHT22Believe(t *testing.T) {
@@ -399,6 +400,35 @@ func TestDHT22Believe(t *testing.T) {
 	says.err = errors.New("no such device")
 	if r, err := a.Sample(t.Context(), "temperature"); err == nil {
 		t.Errorf("an error that stays: %+v, want it at once", r)
+	}
+}
+
+// TestDHT22Doubt wants a value in doubt believed only if it is the same as before, or near a refused one.
+func TestDHT22Doubt(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	says := &dht22Says{}
+	a := dht22With(dht22Options{Model: dht22Model22}, says, func() time.Time { return now })
+	for i, step := range []struct {
+		celsius, percent float64
+		doubt, want      bool
+	}{
+		{20, 50, true, false},    // the first
+		{20.4, 51, true, true},   // and again
+		{20.6, 50, true, true},   // the same, but for noise
+		{21.6, 50, true, false},  // another
+		{22, 50, true, true},     // which was right
+		{22, 53, true, false},    // another
+		{22.4, 50, false, true},  // without doubt
+		{30, 50, true, false},    // far
+		{22.3, 50.5, true, true}, // which was wrong
+	} {
+		says.value, says.doubt = dht22Value{step.celsius, step.percent}, step.doubt
+		now = now.Add(2 * time.Second)
+		r, err := a.Sample(t.Context(), "temperature")
+		if got := err == nil && r.Value == step.celsius; got != step.want {
+			t.Errorf("step %d: %+v, %v, want it believed: %t", i, r, err, step.want)
+		}
 	}
 }
 
