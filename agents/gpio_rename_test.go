@@ -86,6 +86,20 @@ func TestGPIORename(t *testing.T) {
 			s.wantLevels(2, 1, 3, 0, 4, 0)
 		})
 	})
+	t.Run("a new one by the name of one that goes on", func(t *testing.T) {
+		gpioBubble(t, "outputs: {a: {pin: 2, initial: restore}}", func(s *gpioStage) {
+			s.do("output/a", true)
+			s.pass(time.Minute)
+			const other = "outputs: {b: {pin: 2, initial: restore}, a: {pin: 3, initial: restore}}"
+			s.setup(doc(other))
+			s.wantLevels(2, 1, 3, 0)
+			s.wantValue("output/a", "OFF")
+			s.pass(time.Minute)
+			s.kill()
+			s.begin(other)
+			s.wantLevels(2, 1, 3, 0)
+		})
+	})
 }
 
 // An ON that waits and is then dropped without having switched anything is not restored.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"rollcall/config"
@@ -75,7 +76,7 @@ func (k *gpioKept) retain(lines []*gpioLine) {
 			name = l.old.name
 		}
 		on, known := before[name]
-		if !known {
+		if !known || !l.stays && gpioAnew(lines, name) {
 			on = l.hold.value == 1
 		}
 		k.outputs[l.name] = before[l.name]
@@ -89,6 +90,12 @@ func (k *gpioKept) retain(lines []*gpioLine) {
 			k.dirty = true
 		}
 	}
+}
+
+// gpioAnew reports whether what had the name before goes on by another one, so that an output of this name, which does not stay,
+// was never told anything.
+func gpioAnew(lines []*gpioLine, name string) bool {
+	return slices.ContainsFunc(lines, func(l *gpioLine) bool { return l.stays && l.name != name && l.old.name == name })
 }
 
 // next returns when it is to be saved, or zero.

@@ -37,17 +37,20 @@ func (t *gpioTaking) take() error {
 // starts finds out what each output begins with.
 func (t *gpioTaking) starts() error {
 	for _, l := range t.next.lines {
+		old := l.old
+		l.stays = l.out != nil && old != nil && old.wiring.switched() && old.wiring.activeLow == l.wiring.activeLow
+	}
+	for _, l := range t.next.lines {
 		if l.out == nil {
 			continue
 		}
-		old := l.old
 		switch {
-		case old != nil && old.wiring.switched() && old.wiring.activeLow == l.wiring.activeLow:
-			l.stays, l.start = true, old.hold.value == 1
+		case l.stays:
+			l.start = l.old.hold.value == 1
 		case l.out.Initial == gpioOn:
 			l.start = true
 		case l.out.Initial == gpioRestore:
-			l.start = t.a.kept.value(l.name)
+			l.start = t.a.kept.value(l.name) && !gpioAnew(t.next.lines, l.name)
 		case l.out.Initial == gpioKeep:
 			level, err := t.level(l)
 			if err != nil {
