@@ -49,7 +49,8 @@ const (
 	fewGuard        = 10 * time.Millisecond // the final one where few were heard
 	wirelessGuard   = 300 * time.Millisecond
 	maxGuard        = 250 * time.Millisecond // while nobody answers
-	atOnce          = 32                     // so many may answer at the same time
+	atOnceCopyGap   = 8 * time.Millisecond   // where all answer at once: nobody is to look at the second copy before he has answered
+	atOnce          = 64                     // so many may answer at the same time
 	smallNetwork    = 254                    // hosts, as many as a /24 holds
 )
 
@@ -160,6 +161,8 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 		gap = wirelessCopyGap
 	case r.number > 1 && r.expected < 0.5:
 		gap = quietCopyGap
+	case r.number == 1 && r.window == 0 && s.c.Open:
+		gap = atOnceCopyGap
 	}
 	for c := range r.requests {
 		for i := range r.parts {
