@@ -42,12 +42,12 @@ var gpioPWMFeatures = []gpioFeature{
 		f.wantLevel(5, 1)
 	}},
 	{"pwm min, max and gamma", "", func(f *features) {
-		f.do("setup", "pwm: {a: {pin: 4, period: 10ms, gamma: 3, driver: software}, b: {pin: 5, period: 10ms, max: 40, driver: software}, c: {pin: 6, period: 10ms, min: 60, driver: software}}")
+		f.do("setup", "pwm: {a: {pin: 4, period: 100ms, gamma: 3, driver: software}, b: {pin: 5, period: 100ms, max: 40, driver: software}, c: {pin: 6, period: 100ms, min: 60, driver: software}}")
 		f.do("set/pwm/a", "50")
 		f.do("set/pwm/b", "100")
 		f.do("set/pwm/c", "1")
 		for offset, want := range map[int]float64{4: 0.125, 5: 0.4, 6: 0.604} {
-			if got := f.duty(offset, 500*time.Millisecond); math.Abs(got-want) > 0.15 {
+			if got := f.duty(offset, time.Second); math.Abs(got-want) > 0.15 {
 				f.t.Errorf("line %d is on for %.3f of the time, want %.3f", offset, got, want)
 			}
 		}

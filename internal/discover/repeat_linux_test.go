@@ -32,10 +32,12 @@ func TestManySweeps(t *testing.T) { t.Parallel(); inNamespace(t, manySweeps) }
 
 func manySweeps(t *testing.T) {
 	ip(t, "link set lo up")
-	b := startBed(t, "127.0.0.1:0", testHost(1, "pi", services(5, 20)...), func(c *ResponderConfig) {
+	b := newBed(t, "127.0.0.1:0", func(c *ResponderConfig) {
 		c.LocalReplyTo = "" // nobody reads what would be published
 	})
 	b.r.sealedRate = newLimiter(pace{1e9, 1e9}, pace{1e9, 1e9})
+	b.r.Update(testHost(1, "pi", services(5, 20)...))
+	b.start()
 	n := 1000
 	if testing.Short() {
 		n = 100

@@ -55,7 +55,7 @@ func TestSweepFindsHosts(t *testing.T) {
 	if got[0].From != a.addr || got[0].Interface != "lo" || got[0].After <= 0 {
 		t.Errorf("answer from %v on %q after %v, want from %v on lo", got[0].From, got[0].Interface, got[0].After, a.addr)
 	}
-	if stats.Sent < 2 || stats.Sent > 8 || stats.Received < 2 || stats.Wrong != 0 || len(stats.Warnings) != 0 || stats.ID == 0 || stats.ID > maxSweep {
+	if stats.Sent < 2 || stats.Sent > 20 || stats.Received < 2 || stats.Wrong != 0 || len(stats.Warnings) != 0 || stats.ID == 0 || stats.ID > maxSweep {
 		t.Errorf("stats = %+v, want few sent, none wrong", stats)
 	}
 	// Both addresses have answered: there is nobody left to wait for.
