@@ -22,6 +22,7 @@ type tm1638Chip struct {
 	board  *gpiotest.Chip
 	mu     sync.Mutex
 	absent bool    // its supply is off
+	deaf   bool    // it has come on in the midst of a frame, perhaps
 	pull   bool    // the module has a pull-up of its own
 	answer [4]byte // to a question for the keys
 
@@ -57,11 +58,11 @@ func (c *tm1638Chip) strobe(level int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if level == 0 {
-		c.bits, c.frame, c.reading = 0, nil, -1
+		c.bits, c.byteIn, c.frame, c.reading, c.deaf = 0, 0, nil, -1, false
 		return
 	}
 	c.release()
-	if c.absent {
+	if c.absent || c.deaf {
 		return
 	}
 	if c.bits != 0 && c.reading < 0 {
@@ -87,7 +88,7 @@ func (c *tm1638Chip) clock(level int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.absent || c.board.Level(displaySTB) == 1:
+	case c.absent || c.deaf || c.board.Level(displaySTB) == 1:
 	case level == 0 && c.reading >= 0 && c.reading < 32:
 		if c.answer[c.reading/8]>>(c.reading%8)&1 == 0 {
 			c.board.Drive(displayDIO, 0)
@@ -134,7 +135,7 @@ func (c *tm1638Chip) take(b byte) {
 func (c *tm1638Chip) power(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.absent = !on
+	c.absent, c.deaf = !on, true
 	c.memory, c.control = tm1638Memory{}, 0
 	c.release()
 }
