@@ -3,7 +3,6 @@
 package agents
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"rollcall/gpio"
+	"rollcall/reports"
 )
 
 // sonarBank is the bank of the lab's Raspberry Pi as the outside world has it, with what is wired to the two lines.
@@ -123,41 +123,57 @@ func (b sonarBank) edge(level int) sonarSpan {
 	return s
 }
 
+// sonarPlayed is an echo that a test has made.
+type sonarPlayed struct{ up, down sonarSpan }
+
+// bounds returns how long the echo was at least and at most.
+func (p sonarPlayed) bounds() (least, most time.Duration) {
+	return p.down.before.Sub(p.up.after), p.down.after.Sub(p.up.before)
+}
+
+// measure plays an echo and returns what the agent makes of it.
+func (b sonarBank) measure(a *sonar, echo time.Duration, triggered <-chan struct{}) ([]reports.Reading, sonarPlayed, error) {
+	stop, done := make(chan struct{}), make(chan sonarPlayed, 1)
+	go func() { // until the sensor was triggered, or the test gives up
+		var p sonarPlayed
+		select {
+		case <-stop:
+		case <-triggered:
+			p.up = b.edge(1)
+			<-time.After(echo - time.Since(p.up.before))
+			p.down = b.edge(0)
+		}
+		done <- p
+	}()
+	readings, err := a.SampleAll(b.t.Context(), []string{"distance", "echo"})
+	close(stop)
+	return readings, <-done, err
+}
+
 // TestKernelSonar plays the echo on a real kernel's lines. How long it was is known within what passes between asking for an edge
-// and seeing that the kernel has timed it: the distance must lie within that.
+// and seeing that the kernel has timed it: the distance must lie within that. A guest that was stalled meanwhile plays it again.
 func TestKernelSonar(t *testing.T) {
+	const stalled, tries = 2 * time.Millisecond, 50
 	b := newSonarBank(t)
 	triggered := make(chan struct{}, 1)
 	a := startSonar(t, "{chip: pinctrl-bcm2835, trigger: GPIO23, echo: GPIO24, samples: 1, temperature: 20}", Deps{OpenChip: b.open(triggered)})
-	type played struct{ up, down sonarSpan }
 	for _, echo := range []time.Duration{3 * time.Millisecond, 8 * time.Millisecond, 20 * time.Millisecond} {
-		stop, done := make(chan struct{}), make(chan played, 1)
-		go func() { // until the sensor was triggered, or the test gives up
-			var p played
-			select {
-			case <-stop:
-			case <-triggered:
-				p.up = b.edge(1)
-				<-time.After(echo - time.Since(p.up.before))
-				p.down = b.edge(0)
+		for try := 1; ; try++ {
+			readings, p, err := b.measure(a, echo, triggered)
+			least, most := p.bounds()
+			if try < tries && (least < echo-stalled || most > echo+stalled) {
+				continue
 			}
-			done <- p
-		}()
-		readings, err := a.SampleAll(t.Context(), []string{"distance", "echo"})
-		close(stop)
-		p := <-done
-		if err != nil || len(readings) != 2 || readings[0].Stale {
-			t.Errorf("%v: %+v, %v", echo, readings, err)
-			continue
-		}
-		least, most := p.down.before.Sub(p.up.after), p.down.after.Sub(p.up.before)
-		got := readings[0].Value.(float64)
-		t.Logf("echo of %v ± %v: %v µs, %v m", (least+most)/2, (most-least)/2, readings[1].Value, got)
-		if l, m := sonarDistance(least, 20), sonarDistance(most, 20); got < l-0.0001 || got > m+0.0001 {
-			t.Errorf("distance %v m, want %.4f to %.4f", got, l, m)
-		}
-		if nominal := sonarDistance(echo, 20); math.Abs(got-nominal) > sonarDistance(5*time.Millisecond, 20) {
-			t.Errorf("distance %v m is far from %.4f", got, nominal)
+			if err != nil || len(readings) != 2 || readings[0].Stale {
+				t.Errorf("%v, played %v to %v: %+v, %v", echo, least, most, readings, err)
+				break
+			}
+			got := readings[0].Value.(float64)
+			t.Logf("try %d: echo of %v to %v: %v µs, %v m", try, least, most, readings[1].Value, got)
+			if l, m := sonarDistance(least, 20), sonarDistance(most, 20); got < l-0.0001 || got > m+0.0001 {
+				t.Errorf("distance %v m, want %.4f to %.4f", got, l, m)
+			}
+			break
 		}
 	}
 }

@@ -27,7 +27,7 @@ var kernelPatch string
 // Environment variables. Guest is set to 1 inside of a guest, so that a test there fails where it would skip itself elsewhere.
 const (
 	KernelEnv = "ROLLCALL_UML"   // the path of the kernel, instead of the cached one
-	LabEnv    = "ROLLCALL_LAB"   // 1: a missing kernel is a failure, not a reason to skip
+	LabEnv    = "ROLLCALL_LAB"   // 1: the cached kernel must be there; else it is not used
 	GuestEnv  = "ROLLCALL_GUEST" // 1: this is a guest
 )
 
@@ -55,7 +55,8 @@ type Result struct {
 	Console []byte // what the kernel and the guest's init said
 }
 
-// Kernel returns the path of the kernel. Without one it skips the test, or fails it where ROLLCALL_LAB=1 asks for the lab.
+// Kernel returns the path of the kernel that ROLLCALL_UML names, or with ROLLCALL_LAB=1 of the cached one, and fails the test where
+// it is not there. Where neither is set it skips the test: guests measure time, which the tests of other packages beside them stall.
 func Kernel(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv(KernelEnv); path != "" {
@@ -64,22 +65,19 @@ func Kernel(t testing.TB) string {
 		}
 		return path
 	}
+	if os.Getenv(LabEnv) != "1" {
+		t.Skipf("it boots the lab's kernel (%s=1); run: make lab", LabEnv)
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	hash := sha256.Sum256([]byte(kernelConfig + kernelPatch))
 	path := filepath.Join(cache, "rollcall-lab", "linux-"+hex.EncodeToString(hash[:])[:16])
-	_, err = os.Stat(path)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv(LabEnv) == "1":
+	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("the lab's kernel is not there: %v; build it: lab/uml/kernel.sh", err)
-	default:
-		t.Skipf("the lab's kernel is not built (%s); run: make lab", path)
 	}
-	return ""
+	return path
 }
 
 // Run boots a guest that runs a binary, logs what it wrote, and fails the test unless it exits with 0.
