@@ -96,7 +96,7 @@ func printJSON(w io.Writer, v any) error {
 	if err := e.Encode(v); err != nil {
 		return err
 	}
-	_, err := w.Write(cleanJSON(b.Bytes()))
+	_, err := w.Write(reports.CleanJSON(b.Bytes()))
 	return err
 }
 

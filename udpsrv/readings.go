@@ -10,6 +10,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"rollcall/reports"
 )
 
 // reading is a reports.Reading with its value still in JSON, so that no digit of it changes.
@@ -102,7 +104,7 @@ func bare(raw json.RawMessage) string {
 	if json.Compact(&b, raw) != nil {
 		return clean(string(raw))
 	}
-	return string(cleanJSON(b.Bytes()))
+	return string(reports.CleanJSON(b.Bytes()))
 }
 
 // printText prints a document that came as a JSON string exactly as it is, and any other as JSON, which is YAML too.

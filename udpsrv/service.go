@@ -123,7 +123,7 @@ func (o *asked) describe(ctx context.Context, a *app, t target) error {
 			return err
 		}
 		b.WriteByte('\n')
-		_, err := a.out.Write(cleanJSON(b.Bytes()))
+		_, err := a.out.Write(reports.CleanJSON(b.Bytes()))
 		return err
 	})
 }

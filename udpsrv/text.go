@@ -61,28 +61,6 @@ func cleanBut(s string, plain func(rune) bool) string {
 	return b.String()
 }
 
-// cleanJSON returns the JSON document with every character that clean would escape written as JSON's own escape. The document
-// means the same: outside of strings JSON has no such character but line ends and tabs, which stay.
-func cleanJSON(b []byte) []byte {
-	var out []byte
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			out = append(out, `\ufffd`...)
-		case unicode.IsPrint(r) || r == '\n' || r == '\t':
-			out = append(out, b[:n]...)
-		case r > 0xffff:
-			r -= 0x10000
-			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-		b = b[n:]
-	}
-	return out
-}
-
 // plural returns "1 host" or "2 hosts".
 func plural(n int, word string) string {
 	if n == 1 {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"rollcall/reports"
 )
 
 func TestClean(t *testing.T) {
@@ -44,8 +46,8 @@ func TestCleanJSON(t *testing.T) {
 		"[\"\xff\"]":                  `["\ufffd"]`,
 		"{\n\t\"plain\": [1.50,2]\n}": "{\n\t\"plain\": [1.50,2]\n}",
 	} {
-		if got := string(cleanJSON([]byte(in))); got != want {
-			t.Errorf("cleanJSON(%q) = %s, want %s", in, got, want)
+		if got := string(reports.CleanJSON([]byte(in))); got != want {
+			t.Errorf("reports.CleanJSON(%q) = %s, want %s", in, got, want)
 		}
 	}
 }
@@ -59,13 +61,13 @@ func FuzzCleanJSON(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		out := cleanJSON(in)
+		out := reports.CleanJSON(in)
 		if i := strings.IndexFunc(string(out), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
-			t.Errorf("cleanJSON(%q) = %q has an unprintable character at %d", in, out, i)
+			t.Errorf("reports.CleanJSON(%q) = %q has an unprintable character at %d", in, out, i)
 		}
 		var a, b any
 		if json.Unmarshal(in, &a) != nil || json.Unmarshal(out, &b) != nil || !reflect.DeepEqual(a, b) {
-			t.Errorf("cleanJSON(%q) = %q means something else", in, out)
+			t.Errorf("reports.CleanJSON(%q) = %q means something else", in, out)
 		}
 		if i := strings.IndexFunc(clean(s), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
 			t.Errorf("clean(%q) has an unprintable character at %d", s, i)
