@@ -217,7 +217,7 @@ func (s *Sweep) fill(r *round) {
 		if step != 0 {
 			i = min(int(sp.Place/step), len(r.parts)-1)
 		}
-		r.parts[i].add(sp)
+		r.parts[i].Add(sp)
 	}
 	for i := range r.parts {
 		r.parts[i].built = true

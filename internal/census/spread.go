@@ -57,8 +57,8 @@ func (c *Call) InRange(s Spread) bool {
 	return s.Place >= c.Lo && (c.Hi == 0 || s.Place < c.Hi) && (c.Sample == 0 || s.Sample < c.Sample)
 }
 
-// add puts a host into the filter.
-func (c *Call) add(s Spread) {
+// Add puts a host into the filter.
+func (c *Call) Add(s Spread) {
 	for i := range c.Hashes {
 		n := s.bit(i, len(c.Filter))
 		c.Filter[n/8] |= 1 << (n % 8)
@@ -69,4 +69,10 @@ func (c *Call) add(s Spread) {
 func (s Spread) bit(i uint8, size int) uint64 {
 	step := s.Bloom&0xffffffff | 1
 	return (s.Bloom>>32 + uint64(i)*step) % (uint64(size) * 8)
+}
+
+// MarkOf returns the hashes by which a watch says that it has heard a host in an edition of what it says of itself; others for
+// each request, so that whom a filter hides by chance it hides once.
+func MarkOf(sweep, salt uint64, seq uint32, edition uint16, id ID) Spread {
+	return SpreadOf(sweep, salt^(uint64(seq)<<16|uint64(edition)), id)
 }

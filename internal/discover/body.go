@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -29,6 +30,8 @@ type requestBody struct {
 	Topic        string `cbor:"5,keyasint,omitempty"`
 	Page         uint8  `cbor:"6,keyasint,omitempty"`
 	Cookie       []byte `cbor:"7,keyasint,omitempty"`
+	Changed      uint32 `cbor:"8,keyasint,omitempty"`
+	Names        []byte `cbor:"9,keyasint,omitempty"`
 }
 
 // ReplyBody is what a host says of itself; pages after the first carry services only.
@@ -107,7 +110,8 @@ func (r Request) marshalBody() ([]byte, error) {
 	if err := r.checkBody(); err != nil {
 		return nil, err
 	}
-	return encoding.Marshal(requestBody{r.Filter, r.FilterHashes, r.Want, r.BrokerPort, r.Topic, r.Page, r.Cookie})
+	return encoding.Marshal(requestBody{r.Filter, r.FilterHashes, r.Want, r.BrokerPort, r.Topic, r.Page, r.Cookie,
+		uint32(r.Changed / time.Millisecond), joinNames(r.Names)})
 }
 
 // parseBody reads the body of size bytes that stands in the request b, and checks the padding behind it.
@@ -124,6 +128,11 @@ func (r *Request) parseBody(b []byte, size int) error {
 	}
 	r.Filter, r.FilterHashes, r.Want = body.Filter, body.FilterHashes, body.Want
 	r.BrokerPort, r.Topic, r.Page, r.Cookie = body.BrokerPort, body.Topic, body.Page, body.Cookie
+	r.Changed = time.Duration(body.Changed) * time.Millisecond
+	var err error
+	if r.Names, err = splitNames(body.Names); err != nil {
+		return err
+	}
 	return r.checkBody()
 }
 
@@ -148,6 +157,9 @@ func (r *Request) checkBody() error {
 	}
 	if len(r.Cookie) != 0 && (len(r.Cookie) != cookieSize || !r.Signed) {
 		return errors.New("cookie is broken")
+	}
+	if err := r.checkWatch(); err != nil {
+		return err
 	}
 	if r.Page >= maxPages {
 		return fmt.Errorf("page %d is beyond the last possible, %d", r.Page, maxPages-1)

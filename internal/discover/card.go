@@ -1,6 +1,10 @@
 package discover
 
-import "rollcall/internal/census"
+import (
+	"time"
+
+	"rollcall/internal/census"
+)
 
 // Card is what a host says of itself, encoded, for who speaks for many hosts: the simulated fleet. A Responder has its own.
 type Card struct{ p *pages }
@@ -24,8 +28,8 @@ func (c *Card) Size(page uint8) int {
 
 // Asked reports whether a request asks this host, whose hashes in the round these are and which has so much of its sweep behind
 // it; heard is true if it does not because the requester has heard the host.
-func (c *Card) Asked(q *Request, s census.Spread, a *census.Attendance) (answer, heard bool) {
-	o, heard := meantFor(q, c.p, s, a)
+func (c *Card) Asked(q *Request, s census.Spread, a *census.Attendance, now time.Time) (answer, heard bool) {
+	o, heard := meantFor(q, c.p, s, a, now)
 	return o == answered, heard
 }
 

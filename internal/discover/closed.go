@@ -42,7 +42,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 		late = false
 	}
 	state, spread := r.note(d, q), census.SpreadOf(q.Sweep, q.Salt, said.id)
-	meant, heard := meantFor(q, said, spread, &state.Attendance)
+	meant, heard := meantFor(q, said, spread, &state.Attendance, d.at)
 	_, waits := state.Due()
 	cancels := heard && waits
 	switch {
@@ -86,7 +86,7 @@ func (d *datagram) asker() []byte {
 // challenge answers a request whose time is not the host's with what may stand for the time.
 func (r *Responder) challenge(d *datagram, q *Request, said *pages, f iface) (outcome, error) {
 	reply := Reply{Flags: FlagSealed | FlagChallenge, Host: said.id, Key: r.authority.key.ID(), Sweep: q.Sweep, Round: q.Round,
-		Pages: 1, Seq: q.Seq, First: q.Seq, Box: r.authority.cookies.make(d.operator, d.src.Addr(), q.Sweep, d.at)}
+		Pages: 1, Edition: said.edition, Seq: q.Seq, First: q.Seq, Box: r.authority.cookies.make(d.operator, d.src.Addr(), q.Sweep, d.at)}
 	raw, err := reply.Marshal()
 	if err != nil {
 		return malformed, err

@@ -41,6 +41,7 @@
 //	2 number hashes of the filter                         5 text    topic there
 //	3 text   selector: who is wanted                      6 number  page of the reply
 //	                                                      7 bytes   cookie of the host's challenge
+//	8 number milliseconds: the request is of a watch      9 bytes   ids of hosts, one after the other: at most 64
 //
 // A selector is terms with commas between them, all of which must hold: a pattern of host names, service=PATTERN for the names
 // and functions of services, class=PATTERN for the device classes of their points; * and ? stand for any characters.
@@ -48,6 +49,10 @@
 // The hashes of a host are the four 8-byte words of SHA-256(sweep id, salt, host id): its place (for the range), its sample,
 // its slot in the window, and the word w of the filter, whose i-th bit is (w>>32 + i·(w mod 2^32 | 1)) mod the bits of the
 // filter; bit n is bit n mod 8, from the least, of byte n/8.
+//
+// A request with key 8 is one of a watch. Those answer it who are in its range or named by key 9, and those who started or
+// changed no longer than so many milliseconds ago (60,000 at most) unless the filter has their mark: the fourth word of
+// SHA-256(sweep id, salt XOR (seq·2^16 + edition), host id). It is answered whatever was answered before in the same sweep.
 //
 // A reply has at most 1,200 bytes, so none is longer than its request: header, body, and the host's signature if the flag
 // says so. What does not fit stands on further pages, which are asked for one by one. Its fields:

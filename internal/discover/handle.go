@@ -84,7 +84,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	}
 	r.replay.put(key, struct{}{}, d.at)
 	state, spread := r.note(d, &q), census.SpreadOf(q.Sweep, q.Salt, said.id)
-	switch o, heard := meantFor(&q, said, spread, &state.Attendance); {
+	switch o, heard := meantFor(&q, said, spread, &state.Attendance, d.at); {
 	case heard:
 		state.Cancel()
 		return o, nil

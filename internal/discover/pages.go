@@ -17,6 +17,7 @@ type pages struct {
 	mac     [6]byte
 	started time.Time
 	edition uint16
+	changed time.Time // when the host became what it is
 	boot    [16]byte
 	data    [][]byte
 }

@@ -44,6 +44,11 @@ type Request struct {
 	Page         uint8  // of the reply
 	Cookie       []byte // of the host's challenge, which stands for the time; else empty
 
+	// Changed makes the request one of a watch: beside the range, whoever has changed for so long at most (whole milliseconds)
+	// and is not in the filter answers, and whoever is named. 0: it is one of a sweep.
+	Changed time.Duration
+	Names   []ID // at most maxNames
+
 	Signature [signatureSize]byte // over everything before it
 }
 

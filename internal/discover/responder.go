@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -196,6 +197,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		brokerRate: newLimiter(brokerEach, askAll),
 		six:        isSix(c.Conn), links: openLinks(),
 		frames: filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
+		edition: uint16(rand.Uint32()), // so that it is another one after a restart
 	}
 	r.authority = newAuthority(c.Key, c.Floors, c.Now())
 	r.tally.lines = make(chan logLine, outcomes)
@@ -208,10 +210,16 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 func (r *Responder) Update(h Host) {
 	r.update.Lock()
 	defer r.update.Unlock()
+	old := r.said.Load()
 	p, err := encodePages(h, r.edition)
-	if p != nil && !p.same(r.said.Load()) {
+	if p != nil && !p.same(old) {
 		r.edition++ // a sweep that has some of the pages begins again
 		p, err = encodePages(h, r.edition)
+	}
+	if p != nil {
+		if p.changed = r.c.Now(); old != nil && old.edition == p.edition && old.started.Equal(p.started) {
+			p.changed = old.changed
+		}
 	}
 	if err != nil {
 		r.c.Log.Error("host can't say all of itself", "host", h.Hostname, "err", err)

@@ -62,7 +62,11 @@ func (s *slots) Pop() any {
 
 // note takes a request into the account of its sweep, whether it is for this host or not.
 func (r *Responder) note(d *datagram, q *Request) *sweepState {
-	key := r.hash(d.src.Addr(), q.Sweep, 0, d.asker())
+	at := uint32(0)
+	if q.Changed > 0 {
+		at = q.Seq // each request of a watch stands for itself
+	}
+	key := r.hash(d.src.Addr(), q.Sweep, at, d.asker())
 	state, known := r.sweeps.get(key, d.at)
 	if !known {
 		state = &sweepState{sweep: q.Sweep}
@@ -73,9 +77,13 @@ func (r *Responder) note(d *datagram, q *Request) *sweepState {
 }
 
 // meantFor returns answered if the request is for this host; heard is true if it is not because the requester has heard it.
-func meantFor(q *Request, said *pages, spread census.Spread, state *census.Attendance) (o outcome, heard bool) {
+func meantFor(q *Request, said *pages, spread census.Spread, state *census.Attendance, now time.Time) (o outcome, heard bool) {
 	call := q.call()
 	switch {
+	case q.Changed > 0 && q.watches(said, spread, now) && wanted(q.Want, said.labels):
+		return answered, false
+	case q.Changed > 0:
+		return unselected, false
 	case !call.InRange(spread) || int(q.Page) >= len(said.data):
 		return unselected, false
 	case call.Heard(spread):

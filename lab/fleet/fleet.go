@@ -226,7 +226,7 @@ func (f *Fleet) hear(i int, s *sweep, q *discover.Request, size int, now time.Ti
 	a := &s.hosts[i]
 	a.Hear(q.Seq, size)
 	spread := s.spreadOf(q, f.ids, i)
-	answer, heard := f.cards[i].Asked(q, spread, a)
+	answer, heard := f.cards[i].Asked(q, spread, a, now)
 	switch {
 	case heard:
 		a.Cancel()
