@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/config"
 	"rollcall/gpio"
 	"rollcall/gpio/gpiotest"
 	"rollcall/gpio/input"
@@ -64,7 +65,8 @@ type gpioAgent struct {
 	why      atomic.Pointer[error] // the events have ended
 	out      chan reports.Reading
 	inbox    gpioInbox
-	done     chan struct{} // closed when the engine has ended
+	done     chan struct{}                       // closed when the engine has ended
+	write    func(file string, doc []byte) error // config.Save, but in tests
 
 	mu      sync.Mutex // of who has the agent, and so all of the following
 	armed   time.Time  // when the engine wakes; zero: not by itself
@@ -87,7 +89,8 @@ type gpioAgent struct {
 
 // newGPIO makes the agent. With an error it holds no line, and waits for a set-up.
 func newGPIO(o gpioOptions, d Deps) (*gpioAgent, error) {
-	a := &gpioAgent{deps: d, log: d.Log, out: make(chan reports.Reading, gpioEventsReady), done: make(chan struct{})}
+	a := &gpioAgent{deps: d, log: d.Log, out: make(chan reports.Reading, gpioEventsReady), done: make(chan struct{}),
+		write: config.Save}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

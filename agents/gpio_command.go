@@ -108,7 +108,8 @@ func orBlink(pattern string) string {
 	return pattern
 }
 
-// release gives a line back, an output with its safe value, or with "" all, until a set-up takes them again.
+// release gives a line back, an output with its safe value, or with "" all, until a set-up takes them again. To what is to be restored
+// that counts as OFF, but where on is safe: whoever wanted it on does not have it any more.
 func (a *gpioAgent) release(path string) error {
 	if path != "" {
 		if _, err := a.present.held(path); err != nil {
@@ -127,6 +128,7 @@ func (a *gpioAgent) release(path string) error {
 		errs = append(errs, l.rest(), l.release())
 		if l.out != nil {
 			errs = append(errs, a.bank.Set(l.name, false, 0, time.Now()))
+			a.kept.set(l, l.out.Safe == gpioSafeOn)
 		}
 	}
 	a.drive() // takes them for off from now on

@@ -74,22 +74,9 @@ func (a *gpioAgent) drive() {
 			break
 		}
 	}
-	a.dropped()
+	a.keep()
 	a.failsafes()
 	a.look(time.Now())
-}
-
-// dropped takes note of ONs that are not to be any more although no line had to be told: one that waited, or that a timer was to
-// bring, and a pattern in its pause.
-func (a *gpioAgent) dropped() {
-	for _, l := range a.present.lines {
-		if l.out == nil || !l.hold.held() || !a.kept.value(l.name) {
-			continue
-		}
-		if s := a.bank.State(l.name); !s.On && !s.Pending && s.Pattern == "" && s.Until.IsZero() {
-			a.kept.set(l, false)
-		}
-	}
 }
 
 // carryOut tells one line. An ON that is no longer wanted, since the OFF of another one failed, is passed over.
@@ -100,7 +87,6 @@ func (a *gpioAgent) carryOut(c output.Change, now time.Time) {
 	}
 	if c.Why != output.WhyCommand && c.Why != output.WhyBlink && c.Why != output.WhyPulse {
 		a.log.Warn("output switched", "output", c.Name, "on", c.On, "why", c.Why)
-		a.kept.set(l, c.On)
 	}
 	l.err = l.drive(c.On)
 	if l.err != nil {
@@ -183,19 +169,15 @@ func (a *gpioAgent) failsafe() bool {
 }
 
 // command has the bank take a command for an output and carries it out. The reading is what was read back.
-//
-// do returns whether the output is on once all that it was told is over, which is what restore goes by.
-func (a *gpioAgent) command(path string, do func(name string, now time.Time) (bool, error)) (reports.Reading, error) {
+func (a *gpioAgent) command(path string, do func(name string, now time.Time) error) (reports.Reading, error) {
 	l, err := a.output(path)
 	if err != nil {
 		return reports.Reading{}, err
 	}
-	finally, err := do(l.name, time.Now())
-	if err != nil {
+	if err := do(l.name, time.Now()); err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeOutOfRange, "%s: %w", path, err)
 	}
 	l.err, l.fresh = nil, false
-	a.kept.set(l, finally)
 	a.drive()
 	if l.err != nil {
 		a.readBack(l)
@@ -241,10 +223,7 @@ func (a *gpioAgent) output(path string) (*gpioLine, error) {
 
 // setOutput switches an output.
 func (a *gpioAgent) setOutput(path string, on bool, d time.Duration) (reports.Reading, error) {
-	return a.command(path, func(name string, now time.Time) (bool, error) {
-		once := d > 0 || on && a.present.byPath[path].out.Single
-		return on != once, a.bank.Set(name, on, d, now)
-	})
+	return a.command(path, func(name string, now time.Time) error { return a.bank.Set(name, on, d, now) })
 }
 
 // blink has an output blink by a pattern.
@@ -253,7 +232,7 @@ func (a *gpioAgent) blink(path, pattern string) (reports.Reading, error) {
 	if !ok {
 		return reports.Reading{}, reports.Errorf(reports.CodeOutOfRange, "pattern %.40q is not known; known are %s", pattern, gpioPatterns(", "))
 	}
-	return a.command(path, func(name string, now time.Time) (bool, error) { return p.Lit > 0, a.bank.Blink(name, p, now) })
+	return a.command(path, func(name string, now time.Time) error { return a.bank.Blink(name, p, now) })
 }
 
 // setPattern has an output blink by a pattern, and returns that instead of whether it is on, which it puts on the events.
@@ -278,7 +257,7 @@ func (a *gpioAgent) toggle(path string) (reports.Reading, error) {
 
 // pulse has an output be on for a time, its own if d is 0.
 func (a *gpioAgent) pulse(path string, d time.Duration) (reports.Reading, error) {
-	return a.command(path, func(name string, now time.Time) (bool, error) { return false, a.bank.Pulse(name, d, now) })
+	return a.command(path, func(name string, now time.Time) error { return a.bank.Pulse(name, d, now) })
 }
 
 // duration reads the argument of a set that says how long something is to last; 0: it has none.

@@ -93,11 +93,10 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 			a.adopt(l)
 		}
 	}
-	a.kept.retain(next.lines)
+	a.kept.retain(next.lines, a.bank)
 	for _, l := range next.lines {
 		l.old = nil
 	}
-	a.retainTotals(old.lines)
 	a.relink()
 	a.goOn(next.lines)
 	a.drive() // brings lines that stay to what their new rules say

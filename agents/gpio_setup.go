@@ -24,10 +24,10 @@ const gpioCure = "nothing is set up until a good one is sent (udpsrv setup HOST/
 // file stays as it is until then. The runner tries again as well, for whoever puts the file or the hardware right.
 func (a *gpioAgent) start(o gpioOptions) error {
 	a.present.options.Chip = o.Chip // for a set-up that names none
-	a.loadKept()
 	file := a.file(gpioSetupFile)
 	a.unmetIn = file
 	doc, err := gpioReadSetup(file)
+	a.loadKept(doc)
 	if err != nil {
 		err = fmt.Errorf("read saved set-up: %w; "+gpioCure, err, a.deps.Service)
 		a.unmet = func() ([]byte, error) { return nil, err }
@@ -75,7 +75,11 @@ func (a *gpioAgent) restore(doc []byte) error {
 		return err
 	}
 	a.present.options.Chip = cmp.Or(kept.Chip, a.present.options.Chip)
-	return gpioLocate(node, a.apply(kept, nil))
+	if err := a.apply(kept, nil); err != nil {
+		return gpioLocate(node, err)
+	}
+	a.retainTotals() // a power cut may have come before
+	return nil
 }
 
 // locate gives an error of the configuration's set-up its file and line.
@@ -132,16 +136,23 @@ func (a *gpioAgent) change(o gpioOptions, locate func(error) error) error {
 		o.Chip = a.present.options.Chip
 	}
 	err := a.apply(o, a.save)
+	if err == nil {
+		a.retainTotals()
+	}
 	if _, ok := errors.AsType[*gpioFault](err); ok {
 		return reports.Errorf(reports.CodeBadSetup, "%w", locate(err))
 	}
 	return err
 }
 
-func (a *gpioAgent) save(o gpioOptions) error {
-	doc, err := config.Marshal(o)
+// save saves a set-up that has been taken.
+func (a *gpioAgent) save(t *gpioTaking) error {
+	doc, err := config.Marshal(t.next.options)
 	if err == nil {
-		err = config.Save(a.file(gpioSetupFile), doc)
+		err = a.stageKept(t.next.lines, t.bank, doc)
+	}
+	if err == nil {
+		err = a.write(a.file(gpioSetupFile), doc)
 	}
 	if err != nil {
 		return fmt.Errorf("save set-up: %w", err)
@@ -150,7 +161,7 @@ func (a *gpioAgent) save(o gpioOptions) error {
 }
 
 // apply brings a set-up into force, saves it and describes it; with an error everything is as before.
-func (a *gpioAgent) apply(o gpioOptions, save func(gpioOptions) error) error {
+func (a *gpioAgent) apply(o gpioOptions, save func(*gpioTaking) error) error {
 	next, err := a.plan(o)
 	if err != nil {
 		return a.failed(err)
@@ -158,7 +169,7 @@ func (a *gpioAgent) apply(o gpioOptions, save func(gpioOptions) error) error {
 	t := gpioTaking{a: a, next: &next}
 	err = t.take()
 	if err == nil && save != nil {
-		err = save(next.options)
+		err = save(&t)
 	}
 	if err != nil {
 		err = errors.Join(err, t.back())

@@ -62,6 +62,12 @@ func (t *gpioTaking) starts() error {
 	return nil
 }
 
+// gpioAnew reports whether what had the name before goes on by another one, so that an output of this name, which does not stay,
+// was never told anything.
+func gpioAnew(lines []*gpioLine, name string) bool {
+	return slices.ContainsFunc(lines, func(l *gpioLine) bool { return l.stays && l.name != name && l.old.name == name })
+}
+
 // level returns the physical level that is on the line of an output that is to keep it: of one that we hold what it was told,
 // not what others have made of it. One that nobody holds is requested as it is, and becomes an output in place.
 func (t *gpioTaking) level(l *gpioLine) (int, error) {

@@ -122,13 +122,15 @@ func (t *Totals) Set(name string, n uint64) error {
 	return nil
 }
 
-// Remove forgets a total.
-func (t *Totals) Remove(name string) {
+// Retain forgets the totals of all names but those for which keep returns true.
+func (t *Totals) Retain(keep func(name string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, known := t.n[name]; known {
-		delete(t.n, name)
-		t.dirty = true
+	for name := range t.n {
+		if !keep(name) {
+			delete(t.n, name)
+			t.dirty = true
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ func TestTotals(t *testing.T) {
 	set(t, totals, "door", math.MaxUint64)
 	set(t, totals, "gas", 5)
 	set(t, totals, "old", 6)
-	totals.Remove("old")
+	totals.Retain(func(name string) bool { return name != "old" })
 	if err := totals.Save(began); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestTotalsAreSavedInTime(t *testing.T) {
 		t.Errorf("%d saves, want 7", saves)
 	}
 	set(t, totals, "door", 1)
-	totals.Remove("none")
+	totals.Retain(func(string) bool { return true })
 	set(t, totals, "door", 1)
 	if err := totals.Save(began); err != nil || !totals.Next().IsZero() {
 		t.Errorf("Save at the stop: %v, Next = %v", err, totals.Next())
@@ -165,7 +165,7 @@ func TestTotalsAreBounded(t *testing.T) {
 	if got := open(t, totals.path).Get(strings.Repeat("0", 64)); got != math.MaxUint64 {
 		t.Errorf("the largest file: Get = %d", got)
 	}
-	totals.Remove(strings.Repeat("0", 64))
+	totals.Retain(func(name string) bool { return name != strings.Repeat("0", 64) })
 	if err := totals.Set("a/b", 1); err == nil || !strings.Contains(err.Error(), `name "a/b"`) {
 		t.Errorf("Set of a bad name: %v", err)
 	}

@@ -145,6 +145,19 @@ func (b *Bank) State(name string) State {
 	return State{}
 }
 
+// Finally returns what the output is to be when the timer of its last command has ended, as if nothing else came; a pattern is on.
+// It is what to begin with where that is to go on which was, and false if there is no output of this name.
+func (b *Bank) Finally(name string) bool {
+	o := b.by[name]
+	switch {
+	case o == nil:
+		return false
+	case o.plan.on:
+		return o.plan.hold == 0 && o.plan.until.IsZero()
+	}
+	return !o.plan.until.IsZero() && o.holdOn() == 0
+}
+
 // find returns the output of this name.
 func (b *Bank) find(name string) (*out, error) {
 	if o := b.by[name]; o != nil {

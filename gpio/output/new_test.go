@@ -113,3 +113,47 @@ func TestNewTakesACopy(t *testing.T) {
 		t.Errorf("Next = %s, want %s", since(got), since(want))
 	}
 }
+
+// TestFinally finds what outputs are to be once their timers have ended.
+func TestFinally(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  bool
+	}{
+		{"start", nil, false},
+		{"on", []step{on(0, "a")}, true},
+		{"off", []step{on(0, "a"), off(sec, "a")}, false},
+		{"on for a time", []step{set(0, "a", true, sec)}, false},
+		{"off for a time", []step{set(0, "a", false, sec)}, true},
+		{"that has ended", []step{set(0, "a", false, sec), off(2*sec, "b")}, true},
+		{"of a one-shot", []step{set(0, "one", false, sec)}, false},
+		{"blinking, in its pause", []step{blink(0, "a", "alert"), off(sec, "b")}, true},
+		{"waiting", []step{on(0, "b"), on(sec, "a")}, true},
+		{"waiting for a pulse", []step{on(0, "b"), pulse(sec, "a", sec)}, false},
+		{"dropped", []step{on(0, "a"), on(sec, "b")}, false},
+		{"maxed out", []step{on(0, "max"), off(6*sec, "b")}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b, err := output.New([]output.Spec{spec("a", output.Rules{}), spec("b", output.Rules{}), spec("one", output.Rules{Single: true, Pulse: sec}),
+				spec("max", output.Rules{MaxOn: 5 * sec})}, []output.Group{{Names: []string{"a", "b"}, Dead: sec}}, epoch())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range tt.steps {
+				if err := s.do(b, epoch().Add(s.at)); err != nil {
+					t.Fatal(err)
+				}
+				b.Due(epoch().Add(s.at))
+			}
+			if got := b.Finally("a") || b.Finally("one") || b.Finally("max"); got != tt.want {
+				t.Errorf("Finally = %v, want %v", got, tt.want)
+			}
+			if b.Finally("none") {
+				t.Error("Finally of none = true")
+			}
+		})
+	}
+}
