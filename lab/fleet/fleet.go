@@ -2,13 +2,16 @@
 // the rules of real hosts, each from an address of its own, over links that lose, delay and double datagrams. Some can be
 // stopped, or have a wrong clock.
 //
-// It is for measuring sweeps of more hosts than there is room for as processes. It speaks the open form only.
+// It is for measuring sweeps of more hosts than there is room for as processes. With an operator every host has a key of its own
+// and seals its replies, with the real descriptions of services; the one thing that is shared is the check of the operator's
+// signature, which is made once for each datagram: a real host has a processor of its own for that.
 package fleet
 
 import (
 	"container/heap"
 	"context"
-	"encoding/binary"
+	"crypto/cipher"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -21,7 +24,6 @@ import (
 	"rollcall/internal/census"
 	"rollcall/internal/discover"
 	"rollcall/lab/loss"
-	"rollcall/reports"
 )
 
 // Config says what the fleet is.
@@ -36,8 +38,10 @@ type Config struct {
 	Stopped   int           // the first so many hosts never answer
 	BadClock  int           // the last so many hosts are an hour off
 	Services  int           // of each host
-	Bare      bool          // answer every datagram at once with 400 bytes, for the floor of measurements
-	Seed      uint64
+	// Operator is the only one whom the hosts answer, sealed; nil: they are open and answer anyone.
+	Operator ed25519.PublicKey
+	Bare     bool // answer every datagram at once with 400 bytes, for the floor of measurements
+	Seed     uint64
 }
 
 // Stats are counts since the start.
@@ -50,7 +54,9 @@ type Fleet struct {
 	cards []*discover.Card
 	from  [][]byte // control message with the source address of each host
 	ids   []discover.ID
+	seals []*discover.Sealer // of each host; empty: they are open
 	start time.Time
+	sign  []chan job // to those who seal, by host
 
 	requests, replies, lost atomic.Uint64
 
@@ -74,6 +80,8 @@ type sweep struct {
 	key
 	loss  loss.Model
 	hosts []census.Attendance
+	boxes []cipher.AEAD // of each host, which only the sealer of the host touches; nil: not made yet
+	sign  bool          // the last request asked for signatures
 
 	salt   uint64          // of spread
 	spread []census.Spread // of each host, in the last round heard of; empty: none was
@@ -91,7 +99,7 @@ func (s *sweep) spreadOf(q *discover.Request, ids []discover.ID, i int) census.S
 }
 
 // keptSweeps is how many sweeps are remembered.
-const keptSweeps = 64
+const keptSweeps = 32
 
 // event is something that happens at a host later: a request comes in, or a reply is due or has passed its link.
 type event struct {
@@ -113,35 +121,28 @@ func New(c Config) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{c: c, conn: conn, start: time.Now(), rnd: rand.New(rand.NewPCG(c.Seed, 1)), sweeps: map[key]*sweep{}}
+	known, err := descriptions()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	addr := c.Base
 	for i := range c.Hosts {
 		if addr.IsValid() {
 			addr = addr.Next()
 		}
-		h := host(i, c.Services, addr)
+		h := host(i, c, known, addr)
 		card, err := discover.NewCard(h)
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
 		}
 		f.cards, f.from, f.ids = append(f.cards, card), append(f.from, sourceControl(addr)), append(f.ids, h.ID)
 	}
+	if c.Operator != nil {
+		if f.seals, err = keys(c.Hosts, c.Operator); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
 	return f, nil
-}
-
-// host returns what virtual host i says of itself.
-func host(i, services int, addr netip.Addr) discover.Host {
-	h := discover.Host{Hostname: fmt.Sprintf("virtual%05d", i), Model: "virtual host", OS: "Linux 6.12", Arch: "arm64",
-		Version: "1.0.0", BootID: "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", Started: time.Now(), Open: true,
-		Brokers: []string{"tcp://127.0.0.1:1883"}}
-	binary.BigEndian.PutUint64(h.ID[:], 0xf1ee7<<32+uint64(i))
-	if addr.IsValid() {
-		h.Addrs = []netip.Addr{addr}
-	}
-	for s := range services {
-		h.Services = append(h.Services, discover.Service{Name: fmt.Sprintf("service%d", s), Function: "hostsensor", Status: reports.Online,
-			Points: 20, Digest: [8]byte{1, byte(s)}, Classes: "temperature"})
-	}
-	return h
 }
 
 // ID returns the id of host i.
@@ -157,6 +158,7 @@ func (f *Fleet) Stats() Stats { return Stats{f.requests.Load(), f.replies.Load()
 func (f *Fleet) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() }) // nothing was to be kept
 	defer stop()
+	defer f.startSealers()()
 	buf := make([]byte, 2048)
 	for {
 		f.due(time.Now())
@@ -182,11 +184,12 @@ func (f *Fleet) take(b []byte, from netip.AddrPort, now time.Time) {
 		}
 		return
 	}
-	q, err := discover.ParseRequest(b)
+	q, err := f.parse(b)
 	if err != nil {
 		return
 	}
 	s := f.sweep(key{from, q.Sweep})
+	s.sign = q.Introduce
 	for i := f.c.Stopped; i < f.c.Hosts-f.c.BadClock; i++ {
 		switch {
 		case s.loss != nil && s.loss.Lost(i, false, now.Sub(f.start), f.rnd):
@@ -213,6 +216,9 @@ func (f *Fleet) sweep(k key) *sweep {
 	if f.c.Loss != nil {
 		s.loss = f.c.Loss()
 	}
+	if len(f.seals) > 0 {
+		s.boxes = make([]cipher.AEAD, f.c.Hosts)
+	}
 	f.sweeps[k], f.order = s, append(f.order, k)
 	if len(f.order) > keptSweeps {
 		delete(f.sweeps, f.order[0])
@@ -234,7 +240,7 @@ func (f *Fleet) hear(i int, s *sweep, q *discover.Request, size int, now time.Ti
 	case !answer:
 		return
 	case q.Page > 0:
-		if a.Afford(f.cards[i].Size(q.Page)) {
+		if a.Afford(f.size(i, q.Page)) {
 			f.reply(i, s, q.Page, census.Turn{Round: q.Round, Seq: q.Seq, Tx: a.Tx}, now)
 		}
 		return
@@ -249,7 +255,7 @@ func (f *Fleet) say(i int, s *sweep, now time.Time) {
 	a := &s.hosts[i]
 	at, waits := a.Due()
 	if waits && !at.After(now) {
-		if turn, ok := a.Take(f.cards[i].Size(0), now); ok {
+		if turn, ok := a.Take(f.size(i, 0), now); ok {
 			f.reply(i, s, 0, turn, now)
 		}
 		at, waits = a.Due()
@@ -275,7 +281,7 @@ func (f *Fleet) reply(i int, s *sweep, page uint8, turn census.Turn, now time.Ti
 		case f.c.Delay > 0:
 			heap.Push(&f.queue, event{at: now.Add(f.delay()), host: i, sweep: s, reply: append([]byte(nil), f.out...)})
 		default:
-			f.send(i, f.out, s.from)
+			f.pass(i, s, f.out)
 		}
 	}
 }
@@ -292,7 +298,7 @@ func (f *Fleet) due(now time.Time) {
 		case e.ask != nil:
 			f.hear(e.host, e.sweep, e.ask, e.size, now)
 		case e.reply != nil:
-			f.send(e.host, e.reply, e.sweep.from)
+			f.pass(e.host, e.sweep, e.reply)
 		default:
 			if at, waits := e.sweep.hosts[e.host].Due(); waits && !at.After(now) {
 				f.say(e.host, e.sweep, now)

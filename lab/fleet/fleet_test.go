@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"rollcall/internal/discover"
+	"rollcall/internal/trust"
 	"rollcall/lab/loss"
 )
 
@@ -33,9 +35,14 @@ func start(t *testing.T, c Config) *Fleet {
 
 func sweepOf(t *testing.T, f *Fleet, expect []discover.Known) (map[discover.ID]discover.Answer, discover.SweepStats) {
 	t.Helper()
+	return sweepAs(t, f, discover.SweepConfig{Expect: expect})
+}
+
+func sweepAs(t *testing.T, f *Fleet, c discover.SweepConfig) (map[discover.ID]discover.Answer, discover.SweepStats) {
+	t.Helper()
 	got := map[discover.ID]discover.Answer{}
-	stats, err := discover.Sweep(t.Context(), discover.SweepConfig{To: []string{"127.255.255.255"}, Port: int(f.Addr().Port()), Sealed: true,
-		Expect: expect}, func(a discover.Answer) { got[a.Host.ID] = a })
+	c.To, c.Port, c.Sealed = []string{"127.255.255.255"}, int(f.Addr().Port()), true
+	stats, err := discover.Sweep(t.Context(), c, func(a discover.Answer) { got[a.Host.ID] = a })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +89,45 @@ func TestStoppedHostsAreMissed(t *testing.T) {
 	if len(got) != n-stopped-off || !stats.Complete || len(stats.Missing) != stopped+off || stats.Missing[0] != f.ID(0) || stats.Missing[2] != f.ID(n-1) ||
 		stats.Elapsed > time.Second {
 		t.Errorf("found %d, %+v, want %d, and the three others missing within a second", len(got), stats, n-stopped-off)
+	}
+}
+
+// TestSealedFleet has hosts that obey one operator: each has a key of its own, and is silent for anyone else.
+func TestSealedFleet(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	var keys [2]trust.Key
+	for i := range keys {
+		var err error
+		if keys[i], err = trust.NewKey("op"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := start(t, Config{Hosts: n, Services: 2, Operator: keys[0].Public().Key, Loss: func() loss.Model { return loss.Independent(0.1) }})
+	got, stats := sweepAs(t, f, discover.SweepConfig{Key: keys[0]})
+	met := map[discover.ID]ed25519.PublicKey{}
+	different := map[string]bool{}
+	var known []discover.Known
+	for id, a := range got {
+		met[id], different[string(a.Host.Key)] = a.Host.Key, true
+		known = append(known, discover.Known{ID: id, At: a.From})
+	}
+	if len(got) != n || len(different) != n || !stats.Complete {
+		t.Fatalf("found %d hosts with %d keys, %+v, want %d", len(got), len(different), stats, n)
+	}
+	a := got[f.ID(1)]
+	if a.Host.Open || a.Host.Hostname != "virtual00001" || len(a.Host.Services) != 2 || a.Host.Services[1].Points == 0 || a.Host.Services[1].Digest == [8]byte{} {
+		t.Errorf("host 1 says %+v", a.Host)
+	}
+	got, stats = sweepAs(t, f, discover.SweepConfig{Key: keys[0], Expect: known, Known: func(id discover.ID) (ed25519.PublicKey, bool) { k, ok := met[id]; return k, ok }})
+	if len(got) != n || !stats.Complete || len(stats.Changed) != 0 {
+		t.Errorf("found %d hosts again, %+v, want %d", len(got), stats, n)
+	}
+	for name, c := range map[string]discover.SweepConfig{"another operator": {Key: keys[1]}, "nobody": {}} {
+		c.Wait = 100 * time.Millisecond
+		if got, _ := sweepAs(t, f, c); len(got) != 0 {
+			t.Errorf("%s: found %d hosts, want none", name, len(got))
+		}
 	}
 }
 

@@ -3,24 +3,30 @@
 //	fleetctl serve --hosts 10000 --loss 0.1
 //	fleetctl measure --hosts 10000 --sweeps 30
 //
+// With --operator FILE and --key FILE, the same file, the hosts obey that operator alone and seal what they say: --met measures sweeps
+// by a laptop that has their keys, --known by one that also has them on its list.
+//
 // Both default to the loopback network 127/8, where every address is this machine's. In a network namespace, give the fleet
 // addresses with `ip route add local 10.77.64.0/18 dev lo` and --base 10.77.64.0, and measure with --to 10.77.255.255.
 package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"flag"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
 	"rollcall/internal/discover"
+	"rollcall/internal/trust"
 	"rollcall/lab/fleet"
 	"rollcall/lab/loss"
 )
@@ -34,7 +40,18 @@ func main() {
 	}
 }
 
+// run does what the first word says. With FLEET_PROFILE=FILE in the environment it writes where the processor's time goes.
 func run(ctx context.Context, args []string, out io.Writer) error {
+	if name := os.Getenv("FLEET_PROFILE"); name != "" && len(args) > 0 {
+		f, err := os.Create(name + "." + args[0])
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if len(args) > 0 {
 		switch args[0] {
 		case "serve":
@@ -63,10 +80,18 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 	fs.IntVar(&c.Services, "services", 2, "services of each host")
 	fs.BoolVar(&c.Bare, "bare", false, "answer every datagram at once, for a floor")
 	fs.Uint64Var(&c.Seed, "seed", 1, "of the random numbers")
+	key := fs.String("operator", "", "file of the key of the only operator whom the hosts answer, sealed; made if it is not there; none: open hosts")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	var err error
+	if *key != "" {
+		k, _, err := trust.LoadOrMakeKey(*key, "fleet")
+		if err != nil {
+			return err
+		}
+		c.Operator = k.Public().Key
+	}
 	if c.Base, err = netip.ParseAddr(*base); err != nil {
 		return err
 	}
@@ -106,15 +131,23 @@ func measure(ctx context.Context, args []string, out io.Writer) error {
 	port := fs.Int("port", discover.Port, "port")
 	hosts := fs.Int("hosts", 100, "hosts that there are")
 	sweeps := fs.Int("sweeps", 30, "how often to sweep")
-	every := fs.Duration("every", time.Second, "pause between sweeps")
+	every := fs.Duration("every", time.Second, "pause after each sweep")
 	known := fs.Bool("known", false, "expect the hosts of the first sweep")
+	key := fs.String("key", "", "file of the operator's key, to sign with; none: only open hosts answer")
+	met := fs.Bool("met", false, "know the keys of the hosts of the first sweep, as from known_hosts")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	c := discover.SweepConfig{To: []string{*to}, Port: *port, Sealed: true}
+	if *key != "" {
+		k, err := trust.LoadKey(*key)
+		if err != nil {
+			return err
+		}
+		c.Key = k
+	}
+	keys := map[discover.ID]ed25519.PublicKey{}
 	var all []sample
-	pause := time.NewTicker(*every)
-	defer pause.Stop()
 	for i := range *sweeps + 1 { // the first one warms up and is not counted
 		var s sample
 		var expect []discover.Known
@@ -124,6 +157,9 @@ func measure(ctx context.Context, args []string, out io.Writer) error {
 			s.heard++
 			s.last = max(s.last, a.After)
 			expect = append(expect, discover.Known{ID: a.Host.ID, At: a.From})
+			if i == 0 {
+				keys[a.Host.ID] = a.Host.Key
+			}
 		})
 		s.returned = time.Since(start)
 		if err != nil || ctx.Err() != nil {
@@ -132,10 +168,14 @@ func measure(ctx context.Context, args []string, out io.Writer) error {
 		if i == 0 && *known {
 			c.Expect = expect
 		}
+		if i == 0 && (*met || *known) && c.Key != nil {
+			c.Keyring = new(discover.Keyring)
+			c.Known = func(id discover.ID) (ed25519.PublicKey, bool) { k, ok := keys[id]; return k, ok }
+		}
 		if i > 0 {
 			all = append(all, s)
 		}
-		<-pause.C
+		<-time.After(*every) // in which a fleet that is late comes to rest
 	}
 	print(out, all, *hosts)
 	return nil
