@@ -187,11 +187,16 @@ func (c *cache) learn(rd *round, scope string) {
 	}
 }
 
+// entryOf returns a host that was found as an entry without services.
+func entryOf(h *host, now time.Time) entry {
+	return entry{ID: h.ID, Hostname: h.Hostname, IPAddr: h.IPAddr, Probe: h.from.String(), Brokers: h.Brokers,
+		LoopbackOnly: h.loopbackOnly, Sealed: h.key != nil, Services: []cachedService{}, Seen: now}
+}
+
 // put adds or replaces the entry of a host; what is known of its services' points stays. A host with a new id in the place of
 // another, such as one whose card was written anew, replaces it.
 func (c *cache) put(h *host, now time.Time) {
-	e := entry{ID: h.ID, Hostname: h.Hostname, IPAddr: h.IPAddr, Probe: h.from.String(), Brokers: h.Brokers,
-		LoopbackOnly: h.loopbackOnly, Sealed: h.key != nil, Services: []cachedService{}, Seen: now}
+	e := entryOf(h, now)
 	old := entry{}
 	c.Hosts = slices.DeleteFunc(c.Hosts, func(o entry) bool {
 		if o.Hostname != e.Hostname || (o.ID != e.ID && o.Probe != e.Probe) {

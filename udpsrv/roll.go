@@ -43,6 +43,8 @@ type host struct {
 	stranger     bool              // its key is not in known_hosts
 	boot         string            // boot id; "": not known
 	started      time.Time         // when its monitor did; zero: not known
+
+	mac, model, os, arch, version string // as it says itself; "" where it is not known
 }
 
 // roll is all hosts of a sweep, merged over the ways by which they answer. It belongs to one goroutine.
@@ -101,6 +103,7 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 	h.Via = append([]string{viaUDP}, h.Via...)
 	h.Brokers, h.open, h.own = d.Brokers, d.Open, ownAddr(ip)
 	h.key, h.stranger, h.boot, h.started = d.Key, stranger, d.BootID, d.Started
+	h.mac, h.model, h.os, h.arch, h.version = d.MAC.String(), d.Model, d.OS, d.Arch, d.Version
 	h.loopbackOnly = d.LoopbackOnly && !h.own
 	if legalAddr(d.ExtAddr) && d.ExtAddr != "" {
 		h.ExtAddr = d.ExtAddr

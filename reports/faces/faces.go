@@ -14,12 +14,14 @@ package faces
 
 import (
 	"rollcall/reports"
+	"rollcall/reports/asyncapi"
 	"rollcall/reports/schema"
 )
 
 // All returns all faces, in the order in which they are shown.
 func All() []reports.Face {
 	return []reports.Face{
+		asyncapi.Face(),
 		schema.Face(),
 	}
 }
