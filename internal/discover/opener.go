@@ -189,11 +189,13 @@ func (s *sweep) startOpeners(ctx context.Context) {
 				case <-ctx.Done():
 					return
 				case list := <-s.raw:
+					s.opening.Add(1)
 					for i := range list {
 						s.parse(&list[i])
 					}
 					select {
 					case s.in <- list:
+						s.opening.Add(-1)
 					case <-ctx.Done():
 						return
 					}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/census"
@@ -182,6 +183,7 @@ type sweep struct {
 	pageRequests int
 
 	raw       chan []packet // to be opened
+	opening   atomic.Int32  // batches of which that is being done
 	opener    *opener       // nil: without a key
 	introduce bool          // hosts are to sign, for some are not known
 	cookies   map[netip.AddrPort][]byte
@@ -337,7 +339,7 @@ func (s *sweep) conclude(interrupted bool) {
 
 // readSockets has the algorithm know how many replies the sockets had no room for, and whether some are not read yet.
 func (s *sweep) readSockets() {
-	total, busy := uint32(0), len(s.raw)+len(s.in) > 0
+	total, busy := uint32(0), len(s.raw)+int(s.opening.Load())+len(s.in) > 0
 	for _, w := range s.ways {
 		state := memInfo(w.conn)
 		total += state.drops

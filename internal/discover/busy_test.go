@@ -1,0 +1,83 @@
+package discover
+
+import (
+	"context"
+	"crypto/ed25519"
+	"net/netip"
+	"testing"
+	"time"
+
+	"rollcall/internal/census"
+	"rollcall/internal/trust"
+)
+
+// slowKey is a key whose computations wait until they are let go.
+type slowKey struct {
+	trust.Key
+	entered, free chan struct{}
+}
+
+func (k slowKey) Shared(other ed25519.PublicKey) ([]byte, error) {
+	k.entered <- struct{}{}
+	<-k.free
+	return k.Key.Shared(other)
+}
+
+func (k slowKey) ID() [8]byte { return k.Key.ID() }
+
+// TestRoundWaitsForOpeners has a reply that is being opened, in nobody's queue: no round may end before it is known whose it is,
+// or whoever sent it is asked again.
+func TestRoundWaitsForOpeners(t *testing.T) {
+	t.Parallel()
+	key := slowKey{newKey(t, "op"), make(chan struct{}), make(chan struct{})}
+	s := newSweep(SweepConfig{ID: 7, Sealed: true, Key: key}, nil, func(Answer) {})
+	s.census = census.New(census.Config{Sweep: 7, Open: true, Most: 250, Filter: 1000, Limit: time.Hour, Salt: func() uint64 { return 1 }})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.startOpeners(ctx)
+	defer func() { cancel(); s.readers.Wait() }()
+	const late = 10 * time.Second // after which any round is over
+	for at := time.Duration(0); at < 100*time.Millisecond; at += time.Millisecond {
+		s.census.Next(at)
+	}
+	to := netip.MustParseAddrPort("192.0.2.9:37030")
+	host := newKey(t, "host")
+	sealer, err := NewSealer(host, public(key.Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := sealer.Box(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, err := NewCard(closedHost(1, "pi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := sealer.Seal(nil, card.Reply(nil, 0, Reply{Sweep: 7, Round: 1, Seq: 1, First: 1, Tx: 1}), box, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.raw <- []packet{{way: &way{single: map[netip.AddrPort]bool{to: true}}, from: to, b: b}}
+	<-key.entered
+	s.readSockets()
+	if asks, _, done := s.census.Next(late); len(asks) > 0 || done {
+		t.Errorf("while a reply is opened a round ended: %d requests, done %v", len(asks), done)
+	}
+	key.free <- struct{}{}
+	list := <-s.in
+	if err := list[0].err; err != nil {
+		t.Fatalf("reply is not opened: %v", err)
+	}
+	s.takeAll(list)
+	for until := time.After(patience); s.opening.Load() > 0; {
+		select {
+		case <-until:
+			t.Fatal("openers have nothing to do and say that they have")
+		default:
+		}
+	}
+	s.readSockets()
+	if asks, _, done := s.census.Next(late); len(asks) == 0 && !done {
+		t.Error("with nothing to be opened no round ended")
+	}
+}
