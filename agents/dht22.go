@@ -14,9 +14,9 @@ import (
 // The dht22 agent reads a DHT22, AM2302 or DHT11: temperature, humidity, and the dew point that follows from them.
 //
 // Such a sensor is read over one wire by timing pulses of 26 and 70 µs, with nothing but a checksum of eight bits against
-// mistakes. So every driver's values pass the same checks: what the model can measure, and that a value which is far from the
-// last is believed only when the next read agrees. A bad read now and then is normal: it is counted, and only three in a row are
-// an error of the service.
+// mistakes. So every driver's values pass the same checks: what the model can measure, and that a value which is not that of before,
+// but for the sensor's noise, is published only when another read agrees. A bad read now and then is normal: it is counted, and only
+// three in a row are an error of the service.
 
 func dht22Factory() Factory {
 	return Factory{
@@ -52,12 +52,18 @@ answers with what it measured when it was read before: the shorter ` + "`poll`" 
 - ` + "`driver: go-dht`" + `: for old images with Linux 6.1 or earlier, in a build with ` + "`CGO_ENABLED=1 go build -tags godht`" + `. It busy-polls the
   GPIO files of sysfs, which later kernels number otherwise or lack.
 
-With ` + "`edges`" + `, a frame is refused in which a pulse is neither 0 nor 1 by its length, give or take an edge that was told late; then come the
-checksum, the range, and the second opinion on what is far from before. A frame with a lost edge, or a pulse more than 5 µs off, is in doubt: its
-value must be that of before, within 0.2 °C and 1 %, or be confirmed by the next read. What is left: of 2,000,000 random frames, 1,500,000 of
-them with one to three pulses of random length (0 to 130 µs), 242 were taken for another value. 28 of these would have been published, 8 by
-more than 0.2 °C or 1 % wrong (1 in 190,000 of the bad ones), and 25 as the first value after the start. Of frames in which two whole bits
-are turned the checksum alone lets 5.5 % pass, of three 0.9 %.
+Whatever the driver, a value that is not that of before (within the sensor's noise: 0.2 °C and 1 %, of a DHT11 1 °C and 1 %) is published when
+another read says the same, or a third one when the values move fast. So is the first one, and the first after a minute without any. That
+read follows 2 s later if ` + "`poll`" + ` leaves the time (4s or more), and with the next poll if not. ` + "`reads/bad`" + ` counts what failed and what was not
+confirmed.
+
+With ` + "`edges`" + `, a frame is refused before that in which a pulse is neither 0 nor 1 by its length, give or take an edge that was told late. A value
+of a frame with a lost edge, or with a pulse more than 5 µs off, is in doubt: none is believed because it is on the way from one to another.
+
+What is left: of all ways to turn two bits of a frame the checksum alone (which is all that ` + "`iio`" + ` and ` + "`go-dht`" + ` have) lets 5.5 % pass, of three
+0.9 %. Of 2,000,000 random frames, 1,500,000 of them with one to three pulses of random length (0 to 130 µs), ` + "`edges`" + ` took 115 for another value,
+1 in 13,000. As the first value, after one and after others none of them was published that is wrong by more than the sensor's noise. That takes
+two in a row that are wrong alike: fewer than 1 in 170,000,000 such pairs. All clean frames were published, the first ones 2 s later.
 
 The overlay and its parameter were not checked on a board.`
 
@@ -92,6 +98,15 @@ func (o *dht22Options) between() time.Duration {
 		return dht22Between11
 	}
 	return dht22Between
+}
+
+// rest is how long it is left alone. The kernel's driver answers for 2 s from what it has read, whatever the model
+// (DHT11_DATA_VALID_TIME in drivers/iio/humidity/dht11.c): a second opinion would be the first one again.
+func (o *dht22Options) rest() time.Duration {
+	if o.Driver == dht22DriverIIO {
+		return dht22Between
+	}
+	return o.between()
 }
 
 // Validate checks that the options fit each other.
@@ -135,26 +150,21 @@ type dht22Driver interface {
 	close() error
 }
 
-// dht22BadReads is how many reads in a row must fail to be an error.
+// dht22BadReads is how many reads in a row must bring nothing to be an error.
 const dht22BadReads = 3
-
-// dht22Memory is how long a value is one to compare the next with.
-const dht22Memory = time.Minute
 
 type dht22 struct {
 	*sensor
-	driver  dht22Driver
-	now     func() time.Time
-	model   string
-	between time.Duration
-	derive  map[string]func(dht22Value) (float64, error) // the points that are measured
+	driver dht22Driver
+	now    func() time.Time
+	model  string
+	rest   time.Duration                                // between two reads
+	derive map[string]func(dht22Value) (float64, error) // the points that are measured
 
-	value     dht22Value // the last good one
-	valueAt   time.Time  // zero: there is none yet
-	suspect   *dht22Value
+	belief    dht22Belief
 	triedAt   time.Time
 	err       error // of the last read
-	inRow     int   // reads that failed since the last good one
+	inRow     int   // reads that brought nothing since the last value
 	good, bad int64
 }
 
@@ -176,7 +186,7 @@ func newDHT22(o dht22Options, d Deps) (Agent, error) {
 }
 
 func dht22With(o dht22Options, driver dht22Driver, now func() time.Time) *dht22 {
-	a := &dht22{sensor: newSensor("dht22", false), driver: driver, now: now, model: o.Model, between: o.between(),
+	a := &dht22{sensor: newSensor("dht22", false), driver: driver, now: now, model: o.Model, rest: o.rest(), belief: dht22Belief{limits: dht22LimitsOf(o.Model)},
 		derive: map[string]func(dht22Value) (float64, error){
 			"temperature": func(v dht22Value) (float64, error) { return v.celsius, nil },
 			"humidity":    func(v dht22Value) (float64, error) { return v.percent, nil },
@@ -236,25 +246,40 @@ func (a *dht22) Sample(ctx context.Context, path string) (reports.Reading, error
 		return reports.Reading{}, err
 	}
 	a.measure(ctx)
+	bad := errors.Is(a.err, errDHT22Read) && !a.belief.valueAt.IsZero() || errors.Is(a.err, errDHT22Alone)
 	switch {
 	case a.err == nil:
-	case errors.Is(a.err, errDHT22Read) && a.inRow < dht22BadReads && !a.valueAt.IsZero():
+	case bad && a.inRow < dht22BadReads:
 		return reports.Reading{Path: path, Stale: true, Time: a.triedAt}, nil
 	default:
 		return reports.Reading{}, fmt.Errorf("%s: %w", path, a.err)
 	}
-	v, err := derive(a.value)
+	v, err := derive(a.belief.value)
 	if err != nil {
 		return reports.Reading{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return reports.Reading{Path: path, Value: v, Time: a.valueAt}, nil
+	return reports.Reading{Path: path, Value: v, Time: a.belief.valueAt}, nil
 }
 
-// measure reads the sensor, unless it must be left alone: then what it said last stands, good or bad.
+// measure reads the sensor, unless it must be left alone: then what it said last stands, good or bad. For a value that another read must
+// confirm it is read again as soon as it may be, if ctx has a deadline that leaves the time; if not, the next poll does.
 func (a *dht22) measure(ctx context.Context) {
-	if !a.triedAt.IsZero() && a.now().Sub(a.triedAt) < a.between {
+	if !a.triedAt.IsZero() && a.now().Sub(a.triedAt) < a.rest {
 		return
 	}
+	for a.try(ctx); errors.Is(a.err, errDHT22Alone); a.try(ctx) {
+		deadline, ok := ctx.Deadline()
+		if !ok || time.Until(deadline) < a.rest+dht22Slowest || sensorWait(ctx, a.rest) != nil {
+			return
+		}
+	}
+}
+
+// dht22Slowest is more than any driver takes for a read.
+const dht22Slowest = 500 * time.Millisecond
+
+// try reads the sensor.
+func (a *dht22) try(ctx context.Context) {
 	v, doubt, err := a.driver.read(ctx)
 	a.triedAt = a.now()
 	if ctx.Err() != nil && err != nil {
@@ -262,32 +287,71 @@ func (a *dht22) measure(ctx context.Context) {
 		return
 	}
 	if err == nil {
-		err = a.believe(v, doubt)
+		err = v.check(a.model)
 	}
+	a.inRow++
 	if a.err = err; err != nil {
 		a.bad++
-		a.inRow++
 		return
 	}
-	a.good++
-	a.inRow, a.value, a.valueAt = 0, v, a.triedAt
+	believed, refused, err := a.belief.hear(v, doubt, a.triedAt)
+	if a.bad += int64(refused); believed > 0 {
+		a.good, a.inRow = a.good+int64(believed), 0
+	}
+	a.err = err
 }
 
-// believe returns why a value is not to be believed. A checksum of eight bits lets some errors pass, so that what is far from before, or
-// in doubt and not the same as before, needs another read that is near.
-func (a *dht22) believe(v dht22Value, doubt bool) error {
-	if err := v.check(a.model); err != nil {
-		return err
+// dht22Belief decides which values are published. A checksum of eight bits lets some errors pass, so that what is not as before, but for
+// the sensor's noise, needs another read that says the same; if the values move too fast for that, a third one that is not far.
+type dht22Belief struct {
+	limits  dht22Limits
+	value   dht22Value // the last one that was believed
+	valueAt time.Time  // zero: there is none yet
+	moving  bool       // it was believed for a third read
+	waiting []dht22Value
+	heardAt time.Time // when the last one was that waits
+}
+
+// dht22Memory is how long a value is one to compare the next with.
+const dht22Memory = time.Minute
+
+// dht22Opinions is how many reads that are not far from each other make values that are believed.
+const dht22Opinions = 3
+
+// errDHT22Alone is why a value is not published yet.
+var errDHT22Alone = fmt.Errorf("%w: another read must confirm it", errDHT22Read)
+
+// hear takes a value that was read, and returns how many are believed by it, itself and those that it confirms, and how many no longer
+// wait and were wrong. If it is not believed, err says why.
+func (b *dht22Belief) hear(v dht22Value, doubt bool, at time.Time) (believed, refused int, err error) {
+	if at.Sub(b.heardAt) >= dht22Memory {
+		b.waiting = nil // too old to say anything; nobody knows whether they were right
 	}
-	known := !a.valueAt.IsZero() && a.triedAt.Sub(a.valueAt) < dht22Memory
-	if !known && !doubt || known && v.near(a.value, doubt) || a.suspect != nil && v.near(*a.suspect, false) {
-		a.suspect = nil
-		return nil
+	known := !b.valueAt.IsZero() && at.Sub(b.valueAt) < dht22Memory
+	n := len(b.waiting)
+	same := func(w dht22Value) bool { return v.near(w, b.limits.celsiusNoise, dht22PercentNoise) }
+	isNear := func(w dht22Value) bool { return !doubt && v.near(w, dht22CelsiusStep, dht22PercentStep) }
+	third := n == dht22Opinions-1 && isNear(b.waiting[n-1]) && b.waiting[n-1].near(b.waiting[0], dht22CelsiusStep, dht22PercentStep)
+	switch {
+	case known && same(b.value), known && b.moving && isNear(b.value):
+		b.moving = b.moving && !same(b.value)
+		believed, refused = 1, n
+	case n > 0 && same(b.waiting[n-1]):
+		b.moving = false
+		believed, refused = 2, n-1
+	case third:
+		b.moving = true
+		believed = dht22Opinions
+	default:
+		if b.heardAt = at; n == dht22Opinions-1 {
+			b.waiting, refused = b.waiting[1:], 1
+		}
+		b.waiting = append(b.waiting, v)
+		if !known {
+			return 0, refused, fmt.Errorf("%.1f °C and %.1f %%: %w", v.celsius, v.percent, errDHT22Alone)
+		}
+		return 0, refused, fmt.Errorf("%.1f °C and %.1f %%, after %.1f °C and %.1f %%: %w", v.celsius, v.percent, b.value.celsius, b.value.percent, errDHT22Alone)
 	}
-	a.suspect = &v
-	if !known || v.near(a.value, false) {
-		return fmt.Errorf("%w: %.1f °C and %.1f %% are in doubt by the lengths of their pulses; believed if the next read says so too", errDHT22Read, v.celsius, v.percent)
-	}
-	return fmt.Errorf("%w: %.1f °C and %.1f %% are far from %.1f °C and %.1f %% before; believed if the next read says so too",
-		errDHT22Read, v.celsius, v.percent, a.value.celsius, a.value.percent)
+	b.value, b.valueAt, b.waiting = v, at, nil
+	return believed, refused, nil
 }

@@ -202,8 +202,8 @@ func dht22Period(d time.Duration) (one bool, err error) {
 // dht22Value is what a sensor measures.
 type dht22Value struct{ celsius, percent float64 }
 
-// dht22Limits are what a model can measure.
-type dht22Limits struct{ celsiusLeast, celsiusMost float64 }
+// dht22Limits are what a model can measure, and by how much two reads of the same air differ (repeatability).
+type dht22Limits struct{ celsiusLeast, celsiusMost, celsiusNoise float64 }
 
 // The models. An AM2302 is a DHT22 with a cable.
 const (
@@ -212,12 +212,13 @@ const (
 	dht22Model2302 = "am2302"
 )
 
-// dht22LimitsOf returns the range of a model (Aosong: DHT11 v1.3 −20–60 °C, AM2302 −40–80 °C). Humidity is 0–100 % for all.
+// dht22LimitsOf returns the range of a model (Aosong: DHT11 v1.3 −20–60 °C ± 1 °C, AM2302 −40–80 °C ± 0.2 °C). Humidity is 0–100 % ± 1 %
+// for all.
 func dht22LimitsOf(model string) dht22Limits {
 	if model == dht22Model11 {
-		return dht22Limits{-20, 60}
+		return dht22Limits{-20, 60, 1 + dht22Exact}
 	}
-	return dht22Limits{-40, 80}
+	return dht22Limits{-40, 80, 0.2 + dht22Exact}
 }
 
 // dht22Convert makes values of a frame whose checksum is right. A DHT22 sends tenths as 16 bits each, the temperature with a sign
@@ -257,19 +258,16 @@ func (v dht22Value) check(model string) error {
 	return nil
 }
 
-// How far two readings may be apart to be believed without a third, and how far if the later one is in doubt: no more than the sensor's
-// noise (Aosong, AM2302 product manual: repeatability 0.2 °C and 1 %).
+// How far two reads may be apart to be the same, but for noise, and how far not to be far from each other.
 const (
-	dht22CelsiusStep, dht22CelsiusNoise = 5, 0.21 // tenths are not exact
-	dht22PercentStep, dht22PercentNoise = 20, 1.01
+	dht22Exact        = 0.01 // since tenths are not exact
+	dht22PercentNoise = 1 + dht22Exact
+	dht22CelsiusStep  = 5
+	dht22PercentStep  = 20
 )
 
-// near reports whether one reading may follow the other.
-func (v dht22Value) near(other dht22Value, doubt bool) bool {
-	celsius, percent := float64(dht22CelsiusStep), float64(dht22PercentStep)
-	if doubt {
-		celsius, percent = dht22CelsiusNoise, dht22PercentNoise
-	}
+// near reports whether two reads are no farther from each other.
+func (v dht22Value) near(other dht22Value, celsius, percent float64) bool {
 	return math.Abs(v.celsius-other.celsius) <= celsius && math.Abs(v.percent-other.percent) <= percent
 }
 

@@ -65,7 +65,7 @@ func TestDHT22Corrupted(t *testing.T) {
 		if got != want {
 			wrong[n]++
 			before, _ := dht22Convert(dht22Model22, want)
-			if v, err := dht22Convert(dht22Model22, got); err == nil && v.near(before, false) {
+			if v, err := dht22Convert(dht22Model22, got); err == nil && v.near(before, dht22LimitsOf(dht22Model22).celsiusNoise, dht22PercentNoise) {
 				believed[n]++
 			}
 		}
@@ -76,7 +76,7 @@ func TestDHT22Corrupted(t *testing.T) {
 		if rate > allowed {
 			t.Errorf("%d wrong pulses: %.4f of the frames gave a wrong value, reckoned are %.4f", n, rate, reckoned[n])
 		}
-		t.Logf("%d wrong pulses: %d of %d frames accepted, %d wrong (%.2f %%, reckoned %.2f %%), %d of these in range and near the value before",
+		t.Logf("%d wrong pulses: %d of %d frames accepted, %d wrong (%.2f %%, reckoned %.2f %%), %d of these in range and as the value before, but for noise",
 			n, accepted[n], frames[n], wrong[n], 100*rate, 100*reckoned[n], believed[n])
 	}
 	if accepted[0] != frames[0] || wrong[0]+wrong[1] > 0 {
@@ -139,11 +139,13 @@ func TestDHT22Noise(t *testing.T) {
 }
 
 // TestDHT22Timing is the proof that issue 4 asks for, with what is wrong on a line: 10,000 random frames of which 0 to 3 pulses have
-// any length at all from 0 to 130 µs. Those that are clean are published, and no value that is wrong, as far as the agent goes.
+// any length at all from 0 to 130 µs. Clean ones are published, the first of them a read later. Of the others none is that has another
+// value, as far as two reads of the same air are alike, and not even such a one as the first value.
 func TestDHT22Timing(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(4, 2026))
-	decoded, flips, published, clean := 0, 0, 0, 0
+	limits := dht22LimitsOf(dht22Model22)
+	decoded, flips, noise, clean := 0, 0, 0, 0
 	for i := range 10_000 {
 		want := dht22Random(random)
 		parts := dht22Line(want)
@@ -151,32 +153,44 @@ func TestDHT22Timing(t *testing.T) {
 			parts[3+random.IntN(2*dht22Bits)] = time.Duration(random.IntN(130_000))
 		}
 		is, _ := dht22Convert(dht22Model22, want) // which it can measure
-		driver := &dht22Says{value: is}
-		now := time.Unix(1_800_000_000, 0)
-		a := dht22With(dht22Options{Model: dht22Model22}, driver, func() time.Time { return now })
-		a.measure(t.Context()) // what it has known before
 		frame, doubt, err := dht22Decode(dht22Edged(parts))
-		driver.value, driver.doubt, driver.err = dht22Value{}, doubt, err
+		var says dht22Value
 		if err == nil {
-			driver.value, driver.err = dht22Convert(dht22Model22, frame)
+			says, err = dht22Convert(dht22Model22, frame)
 			decoded++
-			if frame != want {
-				flips++
+		}
+		flip := err == nil && frame != want
+		if flip {
+			flips++
+		}
+		bad := dht22Says{says, doubt, err, nil}
+		good := dht22Says{value: is}
+		for name, reads := range map[string][]dht22Says{"as the first": {bad, good, good}, "after others": {good, good, bad, good}, "after one": {good, bad, good, good}} {
+			driver := &dht22Says{}
+			now := time.Unix(1_800_000_000, 0)
+			a := dht22With(dht22Options{Model: dht22Model22}, driver, func() time.Time { return now })
+			for n, read := range reads {
+				*driver = read
+				now = now.Add(2 * time.Second)
+				a.measure(t.Context())
+				if a.err != nil {
+					if i%4 == 0 && n > 0 || n == len(reads)-1 {
+						t.Fatalf("%s: a clean frame: %v", name, a.err)
+					}
+					continue
+				}
+				if a.belief.value != is {
+					noise++
+				}
+				if !a.belief.value.near(is, limits.celsiusNoise, dht22PercentNoise) {
+					t.Errorf("%s: % x was published as % x, %+v", name, want, frame, a.belief.value)
+				}
 			}
 		}
-		now = now.Add(2 * time.Second)
-		a.measure(t.Context())
-		switch {
-		case a.err != nil:
-			if i%4 == 0 {
-				t.Fatalf("a clean frame: %v", a.err)
-			}
-		case frame != want:
-			published++
-			t.Errorf("% x was published as % x, %+v", want, frame, a.value)
-		case i%4 == 0:
+		if i%4 == 0 {
 			clean++
 		}
 	}
-	t.Logf("%d clean ones were published; of the others %d were decoded, %d as another value, and %d of these were published", clean, decoded-clean, flips, published)
+	t.Logf("%d clean ones were published; of the others %d were decoded, %d as another value; published were %d, no farther than the sensor's noise",
+		clean, decoded-clean, flips, noise)
 }

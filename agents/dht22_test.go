@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,17 @@ func dht22Read(t *testing.T, a Agent, path string) float64 {
 	return v
 }
 
+// dht22Warm has the first value read, which another read must confirm, and lets the sensor be read again at once.
+func dht22Warm(t *testing.T, a Agent) *dht22 {
+	t.Helper()
+	d := a.(*dht22)
+	if r, err := d.Sample(t.Context(), "temperature"); err != nil || !r.Stale || r.Value != nil {
+		t.Errorf("the first read: %+v, %v, want no value yet", r, err)
+	}
+	d.triedAt = time.Time{}
+	return d
+}
+
 func TestDHT22IIO(t *testing.T) {
 	t.Parallel()
 	tree := newIIOTree(t, "dht22/two")
@@ -38,7 +50,8 @@ func TestDHT22IIO(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]float64{"temperature": -7.3, "humidity": 91.2, "dew_point": -8.5, "reads/good": 1, "reads/bad": 0} {
+	dht22Warm(t, a)
+	for path, want := range map[string]float64{"temperature": -7.3, "humidity": 91.2, "dew_point": -8.5, "reads/good": 2, "reads/bad": 0} {
 		if path == "reads/good" { // it counts what the others read, in whatever order this is
 			dht22Read(t, a, "temperature")
 		}
@@ -57,6 +70,7 @@ func TestDHT22IIO(t *testing.T) {
 	if a, err = tree.start(dht22Factory(), "{}"); err != nil {
 		t.Fatal(err)
 	}
+	dht22Warm(t, a)
 	if got := dht22Read(t, a, "temperature"); got != 23.4 {
 		t.Errorf("temperature = %v, want 23.4", got)
 	}
@@ -78,7 +92,7 @@ func TestDHT22IIOUnplugged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := agent.(*dht22)
+	a := dht22Warm(t, agent)
 	now := time.Now()
 	a.now = func() time.Time { return now }
 	if got := dht22Read(t, a, "temperature"); got != 23.4 {
@@ -91,6 +105,7 @@ func TestDHT22IIOUnplugged(t *testing.T) {
 	}
 	tree.rename("gone/0", "sys/bus/iio/devices/iio:device7")
 	now = now.Add(time.Minute)
+	dht22Warm(t, a) // after so long nothing is known any more
 	if got := dht22Read(t, a, "temperature"); got != 23.4 {
 		t.Errorf("temperature after it is back = %v, want 23.4", got)
 	}
@@ -192,19 +207,21 @@ func TestDHT22Edges(t *testing.T) {
 				s := &dht22Sensor{chip: chip, line: 4, least: test.least, parts: dht22Line(test.frame)}
 				s.plug(t)
 				a := startDHT22Edges(t, chip, "model: "+test.model)
+				dht22Warm(t, a)
+				pass(a.rest)
 				for range 3 { // within one interval, so of one read
 					if c, p := dht22Read(t, a, "temperature"), dht22Read(t, a, "humidity"); c != test.want.celsius || p != test.want.percent {
 						t.Errorf("%v °C, %v %%, want %+v", c, p, test.want)
 					}
 				}
-				pass(a.between)
+				pass(a.rest)
 				dht22Read(t, a, "dew_point")
 				asked := s.asks()
-				if len(asked) != 2 || slices.Min(asked) < test.least || slices.Max(asked) > test.most {
-					t.Errorf("the sensor was asked by %v, want 2 of %v to %v", asked, test.least, test.most)
+				if len(asked) != 3 || slices.Min(asked) < test.least || slices.Max(asked) > test.most {
+					t.Errorf("the sensor was asked by %v, want 3 of %v to %v", asked, test.least, test.most)
 				}
-				if good := dht22Read(t, a, "reads/good"); good != 2 {
-					t.Errorf("good reads = %v, want 2", good)
+				if good := dht22Read(t, a, "reads/good"); good != 3 {
+					t.Errorf("good reads = %v, want 3", good)
 				}
 				info, err := chip.Info()
 				if err != nil || info.Lines[4].Output || info.Lines[4].Bias != gpio.PullUp || info.Lines[4].Consumer != "rollcall-dht22" {
@@ -249,6 +266,8 @@ func TestDHT22EdgesBad(t *testing.T) {
 		}
 		s.say(good)
 		pass(dht22Between)
+		dht22Warm(t, a)
+		pass(dht22Between)
 		dht22Read(t, a, "humidity")
 		s.say(bad)
 		for i := range 5 {
@@ -266,8 +285,8 @@ func TestDHT22EdgesBad(t *testing.T) {
 		if got := dht22Read(t, a, "temperature"); got != 35.1 {
 			t.Errorf("temperature = %v, want 35.1", got)
 		}
-		if g, b := dht22Read(t, a, "reads/good"), dht22Read(t, a, "reads/bad"); g != 2 || b != 6 {
-			t.Errorf("%v good, %v bad reads, want 2, 6", g, b)
+		if g, b := dht22Read(t, a, "reads/good"), dht22Read(t, a, "reads/bad"); g != 3 || b != 6 {
+			t.Errorf("%v good, %v bad reads, want 3, 6", g, b)
 		}
 		s.say(nil)
 		pass(dht22Between)
@@ -295,7 +314,8 @@ func TestDHT22EdgesUnplugged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := agent.(*dht22)
+		a := dht22Warm(t, agent)
+		pass(dht22Between)
 		dht22Read(t, a, "temperature")
 		chip.Unplug()
 		present = nil
@@ -356,80 +376,115 @@ type dht22Says struct {
 	value dht22Value
 	doubt bool
 	err   error
+	each  func(dht22Value) dht22Value // what becomes of the value by a read; nil: nothing
 }
 
-func (d *dht22Says) read(context.Context) (dht22Value, bool, error) { return d.value, d.doubt, d.err }
-func (d *dht22Says) close() error                                   { return nil }
+func (d *dht22Says) read(context.Context) (dht22Value, bool, error) {
+	if d.each != nil {
+		d.value = d.each(d.value)
+	}
+	return d.value, d.doubt, d.err
+}
+func (d *dht22Says) close() error { return nil }
 
-// TestDHT22Believe wants a value that is far from the last believed only when the next one says so too.
+// TestDHT22Believe wants a value that is not that of before confirmed by another read, and all of them published when it moves.
 func TestDHT22Believe(t *testing.T) {
 	t.Parallel()
-	now := time.Unix(1_800_000_000, 0)
-	says := &dht22Says{}
-	a := dht22With(dht22Options{Model: dht22Model22}, says, func() time.Time { return now })
-	for i, step := range []struct {
+	type step struct {
 		celsius, percent float64
-		after            time.Duration
-		want             bool
-	}{
-		{20, 50, 0, true},                          // there is none to compare with
-		{24.9, 69, 2 * time.Second, true},          // near
-		{31, 69, 2 * time.Second, false},           // far
-		{31.2, 69, 2 * time.Second, true},          // and again
-		{31, 40, 2 * time.Second, false},           // far in the other
-		{-20, 40, 2 * time.Second, false},          // far from both
-		{31, 68, 2 * time.Second, true},            // as before
-		{-20, 40, 2 * time.Second, false},          // what was near a doubt is forgotten
-		{-39, 5, 2 * time.Minute, true},            // too long ago to compare
-		{81, 5, 2 * time.Second, false},            // can't be
-		{81, 5, 2 * time.Second, false},            // however often
-		{-35.5, 12, 500 * time.Millisecond, false}, // too soon: not read at all
-		{-35.5, 12, 2 * time.Second, true},
-	} {
-		says.value = dht22Value{step.celsius, step.percent}
-		now = now.Add(step.after)
-		r, err := a.Sample(t.Context(), "temperature")
-		if got := err == nil && r.Value == step.celsius; got != step.want {
-			t.Errorf("step %d: %+v, %v, want it believed: %t", i, r, err, step.want)
-		}
-		if err == nil && !r.Stale && !r.Time.Equal(now) {
-			t.Errorf("step %d: time %v, want that of the read, %v", i, r.Time, now)
-		}
+		doubt, want      bool
 	}
-	now = now.Add(time.Minute)
-	says.err = errors.New("no such device")
-	if r, err := a.Sample(t.Context(), "temperature"); err == nil {
-		t.Errorf("an error that stays: %+v, want it at once", r)
+	for name, test := range map[string]struct {
+		model     string
+		after     time.Duration // each step, 0: 2 s
+		steps     []step
+		good, bad int64
+	}{
+		"noise": {steps: []step{{20, 50, false, false}, {20.1, 50.6, false, true}, {20.3, 51.6, false, true}, {20.1, 50.6, false, true}}, good: 4},
+		"one wrong": {steps: []step{{20, 50, false, false}, {20, 50, false, true}, {20.3, 50, false, false}, {20, 50, false, true},
+			{20, 51.1, false, false}, {20, 50, false, true}, {-20, 5, false, false}, {20, 50, false, true}}, good: 5, bad: 3},
+		"the first is wrong": {steps: []step{{24, 50, false, false}, {20, 50, false, false}, {20, 50, false, true}}, good: 2, bad: 1},
+		"a jump":             {steps: []step{{20, 50, false, false}, {20, 50, false, true}, {60, 5, false, false}, {60.1, 5, false, true}, {60, 5, false, true}}, good: 5},
+		"a way, up and down": {steps: []step{{20, 50, false, false}, {20, 50, false, true}, {21, 52, false, false}, {22, 54, false, false}, {23, 56, false, true},
+			{24, 58, false, true}, {23, 56, false, true}, {23, 56, false, true}, {24, 56, false, false}, {23, 56, false, true}}, good: 9, bad: 1},
+		"on the way one is wrong": {steps: []step{{20, 50, false, false}, {21, 52, false, false}, {22, 54, false, true}, {23, 56, false, true}, {40, 58, false, false},
+			{25, 60, false, true}}, good: 5, bad: 1},
+		"in doubt": {steps: []step{{20, 50, true, false}, {20.2, 51, true, true}, {20.4, 50, true, true}, {21.6, 50, true, false}, {21.6, 50, true, true},
+			{22.6, 53, true, false}, {23.6, 53, true, false}, {24.6, 53, true, false}, {24.6, 53, false, true}}, good: 7, bad: 2},
+		"never twice the same": {steps: []step{{20, 50, false, false}, {30, 50, false, false}, {20, 50, false, false}, {30, 50, false, false}}, bad: 2},
+		"a sensor of whole °C": {model: dht22Model11, steps: []step{{20, 50, false, false}, {21, 51, false, true}, {20, 50, false, true}, {22, 50, false, false}}, good: 3},
+		"seldom":               {after: time.Minute, steps: []step{{20, 50, false, false}, {20, 50, false, false}}},
+		"what can't be":        {steps: []step{{81, 5, false, false}, {81, 5, false, false}, {81, 5, false, false}, {80, 101, false, false}}, bad: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			now := time.Unix(1_800_000_000, 0)
+			says := &dht22Says{}
+			a := dht22With(dht22Options{Model: cmp.Or(test.model, dht22Model22)}, says, func() time.Time { return now })
+			for i, step := range test.steps {
+				says.value, says.doubt = dht22Value{step.celsius, step.percent}, step.doubt
+				now = now.Add(cmp.Or(test.after, 2*time.Second))
+				r, err := a.Sample(t.Context(), "temperature")
+				if got := err == nil && !r.Stale && r.Value == step.celsius; got != step.want {
+					t.Errorf("step %d: %+v, %v, want it published: %t", i, r, err, step.want)
+				}
+				if err == nil && !r.Time.Equal(now) {
+					t.Errorf("step %d: time %v, want that of the read, %v", i, r.Time, now)
+				}
+				says.value = dht22Value{-35, 12}
+				now = now.Add(time.Second / 2) // too soon: not read at all
+				if again, err2 := a.Sample(t.Context(), "temperature"); again != r || (err == nil) != (err2 == nil) {
+					t.Errorf("step %d, too soon: %+v, %v, want %+v, %v", i, again, err2, r, err)
+				}
+			}
+			if a.good != test.good || a.bad != test.bad {
+				t.Errorf("%d good, %d bad, want %d, %d", a.good, a.bad, test.good, test.bad)
+			}
+		})
 	}
 }
 
-// TestDHT22Doubt wants a value in doubt believed only if it is the same as before, or near a refused one.
-func TestDHT22Doubt(t *testing.T) {
+// TestDHT22Confirms wants a value that another read must confirm read again as soon as the sensor may be, where there is the time.
+func TestDHT22Confirms(t *testing.T) {
 	t.Parallel()
-	now := time.Unix(1_800_000_000, 0)
-	says := &dht22Says{}
-	a := dht22With(dht22Options{Model: dht22Model22}, says, func() time.Time { return now })
-	for i, step := range []struct {
-		celsius, percent float64
-		doubt, want      bool
-	}{
-		{20, 50, true, false},    // the first
-		{20.4, 51, true, true},   // and again
-		{20.6, 50, true, true},   // the same, but for noise
-		{21.6, 50, true, false},  // another
-		{22, 50, true, true},     // which was right
-		{22, 53, true, false},    // another
-		{22.4, 50, false, true},  // without doubt
-		{30, 50, true, false},    // far
-		{22.3, 50.5, true, true}, // which was wrong
-	} {
-		says.value, says.doubt = dht22Value{step.celsius, step.percent}, step.doubt
-		now = now.Add(2 * time.Second)
-		r, err := a.Sample(t.Context(), "temperature")
-		if got := err == nil && r.Value == step.celsius; got != step.want {
-			t.Errorf("step %d: %+v, %v, want it believed: %t", i, r, err, step.want)
+	synctest.Test(t, func(t *testing.T) {
+		says := &dht22Says{value: dht22Value{20, 50}}
+		a := dht22With(dht22Options{Model: dht22Model22}, says, time.Now)
+		for _, step := range []struct {
+			celsius      float64
+			within, took time.Duration
+			want         bool
+		}{
+			{20, 8 * time.Second, 2 * time.Second, true}, // the first
+			{20, 8 * time.Second, 0, true},
+			{30, 2400 * time.Millisecond, 0, false}, // no time
+			{30, 8 * time.Second, 0, true},          // but the next one confirms it
+			{40, 8 * time.Second, 2 * time.Second, true},
+		} {
+			pass(10 * time.Second)
+			start := time.Now()
+			says.value.celsius = step.celsius
+			ctx, cancel := context.WithTimeout(t.Context(), step.within)
+			r, err := a.Sample(ctx, "temperature")
+			cancel()
+			if took := time.Since(start); err != nil || r.Stale == step.want || took != step.took {
+				t.Errorf("%v °C: %+v, %v after %v, want it published: %t, after %v", step.celsius, r, err, took, step.want, step.took)
+			}
 		}
-	}
+		pass(10 * time.Second)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		says.each = func(v dht22Value) dht22Value { v.celsius += 10; return v } // never twice the same
+		if r, err := a.Sample(ctx, "temperature"); !errors.Is(err, errDHT22Alone) || time.Since(start) > 6*time.Second {
+			t.Errorf("%+v, %v after %v, want an error in time", r, err, time.Since(start))
+		}
+		pass(10 * time.Second)
+		says.err = errors.New("no such device")
+		if r, err := a.Sample(ctx, "temperature"); err == nil {
+			t.Errorf("an error that stays: %+v, want it at once", r)
+		}
+	})
 }
 
 func TestDHT22Refused(t *testing.T) {
@@ -448,9 +503,10 @@ func TestDHT22Refused(t *testing.T) {
 		"driver: IIO":                 `options.yaml:1: driver: "IIO" is none of iio, edges, go-dht`,
 		"model: dht33":                `"dht33" is none of dht22, am2302, dht11`,
 		"poll: 1s":                    "poll: 1s is too often: a dht22 must be left alone for 2s",
-		"{model: dht11, poll: 999ms}": "at least|must be left alone for 1s",
-		"pin: 4":                      "say driver: edges",
-		"{driver: edges}":             "pin: is missing",
+		"{model: dht11, poll: 999ms}": "must be left alone for 1s",
+		"{model: dht11, driver: edges, pin: 4, poll: 999ms}": "must be left alone for 1s",
+		"pin: 4":          "say driver: edges",
+		"{driver: edges}": "pin: is missing",
 		"{driver: edges, pin: 4, device: dht11@4}":    "only iio has devices",
 		"{driver: edges, pin: 4, pull: down}":         `"down" is neither up nor none`,
 		"{driver: go-dht, pin: 4, chip: gpiochip0}":   "go-dht knows only the first one",

@@ -47,14 +47,17 @@ agent counts as a client that the UPS feeds, as upsmon does; when the primary an
 that nobody waits for it.
 
 TLS: upsd needs a certificate (CERTFILE in upsd.conf; on Debian, whose upsd is built with NSS, CERTPATH and CERTIDENT).
-On Debian this makes one, with the host's name or address in it, and ca.pem for the agent (` + "`apt install libnss3-tools`" + `):
+On Debian this makes one, as root, with the host's name or address in it, and ca.pem for the agent (` + "`apt install libnss3-tools`" + `):
 
+    install -d -m 750 -g nut /etc/nut/nss
+    head -c 64 /dev/urandom >/etc/nut/nss/seed
     certutil -N -d sql:/etc/nut/nss --empty-password
-    certutil -S -d sql:/etc/nut/nss -n upsd -x -s CN=upsd --extSAN ip:192.168.1.7,dns:attic -t CTu,u,u -v 120
+    certutil -S -d sql:/etc/nut/nss -n upsd -x -s CN=upsd --extSAN ip:192.168.1.7,dns:attic -t CTu,u,u -v 120 -z /etc/nut/nss/seed
     certutil -L -d sql:/etc/nut/nss -n upsd -a >ca.pem
+    chgrp nut /etc/nut/nss/* && chmod 640 /etc/nut/nss/*
 
-with the folder made before and readable by the group nut, and ` + "`CERTPATH /etc/nut/nss`" + ` and ` + "`CERTIDENT upsd \"\"`" + ` in upsd.conf. Give the agent
-` + "`ca_file`" + `, or ` + "`fingerprint`" + ` from ` + "`openssl x509 -in cert.pem -noout -fingerprint -sha256`" + `; then it talks to no upsd that fails the check.`
+with ` + "`CERTPATH /etc/nut/nss`" + ` and ` + "`CERTIDENT upsd \"\"`" + ` in upsd.conf. Give the agent ` + "`ca_file`" + `, or ` + "`fingerprint`" + ` from
+` + "`openssl x509 -in ca.pem -noout -fingerprint -sha256`" + `; then it talks to no upsd that fails the check.`
 
 // nutOptions are the options of the nut agent.
 type nutOptions struct {

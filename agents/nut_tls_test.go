@@ -1,13 +1,13 @@
 package agents
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -15,31 +15,32 @@ import (
 // nutCertutil is Debian's program that makes the databases of certificates which its upsd reads (libnss3-tools).
 const nutCertutil = "/usr/bin/certutil"
 
-// certificates makes a database with a certificate for the names (as certutil's --extSAN has them), has upsd use it, and returns
-// the certificate in PEM, as the documents tell an admin to.
+// certificates makes a database with a certificate for the names (as certutil's --extSAN has them) by the very lines that the documents
+// tell an admin to run, has upsd use it, and returns the certificate in PEM.
 func (s *nutServer) certificates(folder, names string) []byte {
 	s.t.Helper()
-	dir, noise := filepath.Join(s.dir, folder), make([]byte, 64)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := rand.Read(noise); err != nil {
-		s.t.Fatal(err)
-	}
-	s.write("noise", string(noise))
-	certutil := func(args ...string) []byte {
-		s.t.Helper()
-		out, err := exec.CommandContext(s.t.Context(), nutCertutil, append([]string{"-d", "sql:" + dir}, args...)...).Output()
-		if err != nil {
-			s.t.Fatalf("certutil %q: %v", args, err)
+	dir, group := filepath.Join(s.dir, folder), strconv.Itoa(os.Getgid())
+	var script []string
+	for line := range strings.Lines(nutWiring) {
+		if command, ok := strings.CutPrefix(line, "    "); ok {
+			script = append(script, command)
 		}
-		return out
 	}
-	certutil("-N", "--empty-password")
-	certutil("-S", "-n", "upsd", "-x", "-s", "CN=upsd of the test", "--extSAN", names, "-t", "CTu,u,u", "-v", "12", "-k", "rsa", "-g", "2048",
-		"-z", filepath.Join(s.dir, "noise"))
-	s.conf = fmt.Sprintf("CERTPATH %s\nCERTIDENT upsd \"\"\nDISABLE_WEAK_SSL true\n", dir)
-	return certutil("-L", "-n", "upsd", "-a")
+	test := strings.NewReplacer("/etc/nut/nss", dir, "ip:192.168.1.7,dns:attic", names, "-g nut", "-g "+group, "chgrp nut", "chgrp "+group, "ca.pem", dir+".pem")
+	sh := exec.CommandContext(s.t.Context(), "/bin/sh", "-euc", test.Replace(strings.Join(script, "")))
+	if out, err := sh.CombinedOutput(); err != nil || len(script) < 6 {
+		s.t.Fatalf("%d lines of the page: %v\n%s", len(script), err, out)
+	}
+	const path, ident = "CERTPATH /etc/nut/nss", `CERTIDENT upsd ""`
+	if !strings.Contains(nutWiring, path) || !strings.Contains(nutWiring, ident) {
+		s.t.Fatalf("the page does not name %q and %q", path, ident)
+	}
+	s.conf = test.Replace(path) + "\n" + ident + "\nDISABLE_WEAK_SSL true\n"
+	cert, err := os.ReadFile(dir + ".pem")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return cert
 }
 
 // TestNUTRealTLS speaks TLS with Debian's own upsd, which is built with NSS.
