@@ -13,6 +13,7 @@ import (
 	"rollcall/agents"
 	"rollcall/config"
 	"rollcall/reports"
+	"rollcall/reports/markdown"
 )
 
 // TestAgentPages compares docs/agents with what the agents say of themselves.
@@ -61,12 +62,9 @@ func agentPage(t *testing.T, f agents.Factory) string {
 	if f.Example != "" {
 		fmt.Fprintf(&b, "## Example\n\n```yaml\nagents:\n  %s:\n%s```\n\n", f.Name, indent(f.Example))
 	}
-	points := examplePoints(t, f)
-	b.WriteString("## Points of the example\n\n| path | type | access | unit | class | every | what |\n|---|---|---|---|---|---|---|\n")
-	for _, p := range points {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", p.Path, p.Type, accessWords(p.Access), p.Unit, p.Class, pollWord(p), cell(strings.TrimSuffix(p.Label+": "+p.Help, ": ")))
-	}
-	return b.String()
+	b.WriteString("## Points of the example\n\n")
+	markdown.Points(&b, examplePoints(t, f), nil)
+	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
 // examplePoints returns the points of the agent that the example makes. One that reads what a machine happens to have reads a Pi 4.
@@ -125,26 +123,6 @@ func unpack(t *testing.T, archive *txtar.Archive, root string) {
 			}
 		}
 	}
-}
-
-func accessWords(a reports.Access) string {
-	var words []string
-	for _, w := range []struct {
-		bit  reports.Access
-		word string
-	}{{reports.Get, "get"}, {reports.Set, "set"}, {reports.Event, "event"}} {
-		if a.Has(w.bit) {
-			words = append(words, w.word)
-		}
-	}
-	return strings.Join(words, ", ")
-}
-
-func pollWord(p reports.Point) string {
-	if p.Poll == 0 {
-		return ""
-	}
-	return p.Poll.String()
 }
 
 // indent puts an example below its name.

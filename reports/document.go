@@ -46,6 +46,9 @@ func CleanJSON(b []byte) []byte {
 // OneLine returns a text from outside as one line that can be shown: without control characters and what turns the direction of
 // writing, blanks in place of line ends. It escapes nothing: what is special in a document, the face escapes.
 func OneLine(s string) string {
+	if oneLine(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -56,4 +59,14 @@ func OneLine(s string) string {
 		return r
 	}, strings.ToValidUTF8(s, "\ufffd"))
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// oneLine reports whether OneLine would change nothing of a text, as it does of almost all.
+func oneLine(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
+			return false
+		}
+	}
+	return true
 }

@@ -288,3 +288,14 @@ func (s Service) Validate() error {
 	}
 	return nil
 }
+
+// String returns the words of the access with commas between them.
+func (a Access) String() string {
+	var words []string
+	for i, w := range accessNames {
+		if a&(1<<i) != 0 {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, ", ")
+}

@@ -50,7 +50,7 @@ Without -o the document goes to stdout. -o names a file, or a folder, which is o
 	d.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&d.want, "want", "", "only hosts of this name pattern, or service=PATTERN, class=PATTERN, or several with commas")
-	f.StringVar(&d.format, "format", "json-schema", "what to write: "+strings.Join(names, ", ")+" or all")
+	f.StringVar(&d.format, "format", "markdown", "what to write: "+strings.Join(names, ", ")+" or all")
 	f.StringVarP(&d.out, "output", "o", "", "file or folder to write to; default: stdout")
 	f.BoolVar(&d.values, "values", false, "write the last values of the points as well")
 	// The only error is that of a flag that is not there.

@@ -15,14 +15,18 @@ package faces
 import (
 	"rollcall/reports"
 	"rollcall/reports/asyncapi"
+	"rollcall/reports/dot"
+	"rollcall/reports/markdown"
 	"rollcall/reports/schema"
 )
 
 // All returns all faces, in the order in which they are shown.
 func All() []reports.Face {
 	return []reports.Face{
+		markdown.Face(),
 		asyncapi.Face(),
 		schema.Face(),
+		dot.Face(),
 	}
 }
 
