@@ -231,6 +231,9 @@ func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discove
 	}
 	if rd.trust != nil {
 		rd.distrusted = append(rd.distrusted, rd.trust.strange(rd.stats.Changed)...)
+		if err := rd.trust.keep(); err != nil {
+			a.log().Debug("secrets are not saved", "err", err)
+		}
 	}
 	rd.elapsed, rd.whole = time.Since(start), ctx.Err() == nil
 	return rd, nil

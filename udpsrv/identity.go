@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -17,12 +18,17 @@ type identity struct {
 	key   trust.Key
 	known *trust.KnownHosts
 	ring  discover.Keyring
+
+	secrets string        // file that the ring comes from
+	saved   trust.Secrets // what is in it
+	seen    int           // changes of ring when it was last compared with saved
 }
 
 // Names of the files in the folder of --keys.
 const (
 	operatorKeyFile = "id_ed25519"
 	knownHostsFile  = "known_hosts"
+	secretsFile     = "pair_secrets"
 )
 
 // keyDir returns the folder of the operator's key and of known_hosts.
@@ -58,8 +64,40 @@ func (a *app) who() (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.identity = &identity{key: key, known: known}
-	return a.identity, nil
+	i := &identity{key: key, known: known, secrets: filepath.Join(dir, secretsFile)}
+	if i.saved, err = trust.LoadSecrets(i.secrets, key.Public()); err != nil {
+		return nil, err
+	}
+	for host, s := range i.saved {
+		i.ring.Put(host[:], s)
+	}
+	a.identity = i
+	return i, nil
+}
+
+// keep saves the secrets that are shared with the hosts of known_hosts, if there are others than were saved: to compute them
+// takes 60 µs a host, each time that udpsrv is started.
+func (i *identity) keep() error {
+	changes := i.ring.Changes()
+	if changes == i.seen {
+		return nil
+	}
+	i.seen = changes
+	return i.save()
+}
+
+func (i *identity) save() error {
+	all := trust.Secrets{}
+	for _, h := range i.known.All() {
+		if s, ok := i.ring.Get(h.Key); ok {
+			all[[ed25519.PublicKeySize]byte(h.Key)] = s
+		}
+	}
+	if maps.Equal(all, i.saved) {
+		return nil
+	}
+	i.saved = all
+	return trust.SaveSecrets(i.secrets, i.key.Public(), all)
 }
 
 // ownComment returns user@host for a new key.

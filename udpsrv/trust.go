@@ -124,7 +124,7 @@ func (a *app) forget(name string) error {
 	if err == nil && n == 0 {
 		err = fmt.Errorf("no key of a host %q is known", name)
 	}
-	return err
+	return errors.Join(err, who.save())
 }
 
 func (o *trusting) run(ctx context.Context, a *app, name string) error {

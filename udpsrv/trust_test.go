@@ -125,9 +125,23 @@ func TestTrust(t *testing.T) {
 	has(t, "stderr", stderr, key.Public().Fingerprint(), "not remembered")
 	l.stdin = "yes\n"
 	l.want(exitOK, "trust", "--to", h.addr, "pizero2")
-	_, stderr = l.want(exitOK, "sweep", "--to", h.addr)
-	if strings.Contains(stderr, "not known") {
-		t.Errorf("the key is forgotten: %s", stderr)
+	secrets := filepath.Join(l.keys, secretsFile)
+	for range 2 { // the second has the secret from the file
+		_, stderr = l.want(exitOK, "sweep", "--to", h.addr)
+		if strings.Contains(stderr, "not known") {
+			t.Errorf("the key is forgotten: %s", stderr)
+		}
+		if info, err := os.Stat(secrets); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("file of secrets: %v, %v, want one of mode 0600", info, err)
+		}
+	}
+	if err := os.Chmod(secrets, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr = l.want(exitFail, "sweep", "--to", h.addr)
+	has(t, "stderr", stderr, "chmod 600 "+secrets)
+	if err := os.Chmod(secrets, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	_, stderr = l.want(exitOK, "trust", "--to", h.addr, "pizero2")
 	has(t, "stderr", stderr, "known already")
@@ -155,7 +169,11 @@ func TestTrust(t *testing.T) {
 			has(t, "stderr", stderr, "udpsrv trust --forget pizero2")
 		}
 	}
+	full, _ := os.Stat(secrets)
 	l.want(exitOK, "trust", "--forget", "pizero2")
+	if left, err := os.Stat(secrets); err != nil || full == nil || left.Size() >= full.Size() {
+		t.Errorf("file of secrets after --forget: %v, %v; before: %v", left, err, full)
+	}
 	l.want(exitFail, "trust", "--forget", "pizero2")
 	stranger := newLaptop(t)
 	_, stderr = stranger.want(exitFail, "trust", "--yes", "--to", h.addr, "--wait", "300ms", "pizero2")

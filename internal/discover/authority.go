@@ -38,7 +38,7 @@ type operator struct {
 	id     [8]byte
 	key    ed25519.PublicKey
 	tagger tagger
-	shared []byte // nil until first used
+	secret *Secret // nil until first used
 }
 
 func newAuthority(k Key, floorFile string, now time.Time) *authority {
@@ -86,13 +86,14 @@ func (a *authority) timely(o *operator, at time.Time) bool {
 
 // box returns what seals replies to the operator in a sweep.
 func (a *authority) box(o *operator, sweep uint64) (cipher.AEAD, error) {
-	if o.shared == nil {
-		var err error
-		if o.shared, err = a.key.Shared(o.key); err != nil {
+	if o.secret == nil {
+		s, err := share(a.key, o.key, o.key, a.own)
+		if err != nil {
 			return nil, err
 		}
+		o.secret = &s
 	}
-	return seal(o.shared, sweep, o.key, a.own)
+	return seal(*o.secret, sweep)
 }
 
 // cookieSize is the length of a challenge: when it was made, and 16 bytes that only the host can make.

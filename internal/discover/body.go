@@ -78,11 +78,10 @@ type replyService struct {
 // statuses are the states of a service by their number on the wire.
 var statuses = [...]reports.Status{reports.Unknown, reports.Online, reports.Offline}
 
-// encoding writes bodies; strict reads those of requests, lenient those of replies. They are never changed.
+// encoding writes bodies; strict reads those of requests. They are never changed.
 var (
 	encoding = must(cbor.CoreDetEncOptions().EncMode())
 	strict   = must(decodeOptions(cbor.ExtraDecErrorUnknownField).DecMode())
-	lenient  = must(decodeOptions(cbor.ExtraDecErrorNone).DecMode())
 )
 
 func decodeOptions(extra cbor.ExtraDecErrorCond) cbor.DecOptions {
@@ -91,9 +90,9 @@ func decodeOptions(extra cbor.ExtraDecErrorCond) cbor.DecOptions {
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
 		UTF8:              cbor.UTF8RejectInvalid,
-		MaxNestedLevels:   4,
+		MaxNestedLevels:   maxNested,
 		MaxArrayElements:  maxPerPage,
-		MaxMapPairs:       16,
+		MaxMapPairs:       maxPairs,
 		ExtraReturnErrors: extra,
 	}
 }
@@ -208,33 +207,11 @@ func encodeService(s Service) replyService {
 	return out
 }
 
+// unmarshal reads a body. Its texts are copies.
 func (b *ReplyBody) unmarshal(raw []byte, page uint8) error {
-	var in replyBody
-	if err := decode(lenient, raw, &in); err != nil {
-		return err
-	}
-	*b = ReplyBody{Hostname: in.Hostname, ExtAddr: in.ExtAddr, Model: in.Model, OS: in.OS, Arch: in.Arch, Version: in.Version,
-		BootID: in.BootID, Brokers: in.Brokers}
-	for _, raw := range in.Addrs {
-		a, ok := netip.AddrFromSlice(raw)
-		if !ok || a.Is4In6() {
-			return fmt.Errorf("address of %d bytes", len(raw))
-		}
-		b.Addrs = append(b.Addrs, a)
-	}
-	for i, raw := range in.Services {
-		if int(raw.Status) >= len(statuses) {
-			return fmt.Errorf("service status %d is not known", raw.Status)
-		}
-		s := Service{Name: raw.Name, Function: raw.Function, Status: statuses[raw.Status], Points: int(raw.Points), Simulated: in.Simulated>>i&1 == 1}
-		if s.Function == "" {
-			s.Function = s.Name
-		}
-		if len(raw.Digest) != 0 && len(raw.Digest) != len(s.Digest) {
-			return fmt.Errorf("digest of %d bytes", len(raw.Digest))
-		}
-		copy(s.Digest[:], raw.Digest)
-		b.Services = append(b.Services, s)
+	d := decoder{raw: raw, text: string(raw)}
+	if err := d.body(b); err != nil {
+		return fmt.Errorf("body: %w", err)
 	}
 	return b.check(page)
 }
@@ -258,7 +235,7 @@ func (b *ReplyBody) check(page uint8) error {
 		}
 	}
 	for _, s := range []string{b.Model, b.OS, b.Arch, b.Version, b.BootID} {
-		if clean(s) != s {
+		if !showable(s) {
 			return fmt.Errorf("text %.48q is too long or can't be shown", s)
 		}
 	}
@@ -279,8 +256,10 @@ func (s Service) check() error {
 	if err := reports.ValidName(s.Name); err != nil {
 		return err
 	}
-	if err := reports.ValidName(s.Function); err != nil {
-		return err
+	if s.Function != s.Name {
+		if err := reports.ValidName(s.Function); err != nil {
+			return err
+		}
 	}
 	if s.Points < 0 || s.Points > maxPoints {
 		return fmt.Errorf("service %s has %d points", s.Name, s.Points)

@@ -112,8 +112,9 @@
 // One from before the host's monitor started is old, whatever the clock says.
 //
 // The body of a sealed reply is the host's public key (32 bytes), a random nonce (12) and the body in AES-256-GCM, with the
-// header as additional data. The key is HKDF-SHA256 of the X25519 secret of both keys, salt the sweep id, info "rollcall RCL1
-// reply", operator's key, host's key. The X25519 keys are the Ed25519 ones on the Montgomery form of the same curve (RFC 7748
+// header as additional data. The key is HKDF-SHA256 (RFC 5869) of the X25519 secret of both keys: extracted with the salt
+// "rollcall RCL1 pair", operator's key, host's key, which is done once a pair; expanded to 32 bytes with the info "rollcall RCL1
+// reply", sweep id, which is done once a sweep. The X25519 keys are the Ed25519 ones on the Montgomery form of the same curve (RFC 7748
 // §4.1), so that the one public line is all that either side needs. That a reply opens proves who sealed it; flag 2 of the
 // request has it signed too, with the host's key over all before the signature, which a laptop demands of a host that it does
 // not know.

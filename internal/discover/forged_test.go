@@ -89,7 +89,7 @@ func BenchmarkSealedReply(b *testing.B) {
 		for b.Loop() {
 			r, err := ParseReply(out)
 			if err == nil {
-				err = o.open(out, &r, netip.Addr{})
+				err = o.open(out, &r, netip.Addr{}, nil)
 			}
 			if err != nil {
 				b.Fatal(err)

@@ -1,8 +1,8 @@
 package discover
 
 import (
+	"bytes"
 	"context"
-	"crypto/cipher"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -11,38 +11,6 @@ import (
 	"sync"
 	"time"
 )
-
-// Keyring remembers the secrets that an operator shares with hosts, which cost 60 µs each to compute. It is safe for
-// concurrent use, by several sweeps too.
-type Keyring struct {
-	mu      sync.Mutex
-	secrets map[[ed25519.PublicKeySize]byte][]byte
-}
-
-// maxSecrets is how many hosts a Keyring knows; when there are more it begins anew.
-const maxSecrets = 65_536
-
-// shared returns the secret of k and the host.
-func (r *Keyring) shared(k Key, host ed25519.PublicKey) ([]byte, error) {
-	at := [ed25519.PublicKeySize]byte(host)
-	r.mu.Lock()
-	secret, ok := r.secrets[at]
-	r.mu.Unlock()
-	if ok {
-		return secret, nil
-	}
-	secret, err := k.Shared(host)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.secrets == nil || len(r.secrets) >= maxSecrets {
-		r.secrets = map[[ed25519.PublicKeySize]byte][]byte{}
-	}
-	r.secrets[at] = secret
-	return secret, nil
-}
 
 // KeyChange is a host that answered with another key than the one that is known of it, or with none.
 type KeyChange struct {
@@ -70,14 +38,13 @@ type opener struct {
 	ring  *Keyring
 
 	mu      sync.Mutex
-	boxes   map[[ed25519.PublicKeySize]byte]cipher.AEAD
 	strange map[netip.Addr]int
 	met     map[ID]ed25519.PublicKey // whose signature was checked in this sweep
 }
 
 func newOpener(c SweepConfig) *opener {
 	o := &opener{key: c.Key, own: public(c.Key), sweep: c.ID, known: c.Known, ring: c.Keyring,
-		boxes: map[[ed25519.PublicKeySize]byte]cipher.AEAD{}, strange: map[netip.Addr]int{}, met: map[ID]ed25519.PublicKey{}}
+		strange: map[netip.Addr]int{}, met: map[ID]ed25519.PublicKey{}}
 	if o.known == nil {
 		o.known = func(ID) (ed25519.PublicKey, bool) { return nil, false }
 	}
@@ -99,8 +66,8 @@ func (o *opener) find(id ID) (ed25519.PublicKey, bool) {
 }
 
 // open opens the body of r, which b was parsed to. It fills in r.HostKey. With errKeyChanged and errNotIntroduced the body has
-// been opened all the same.
-func (o *opener) open(b []byte, r *Reply, from netip.Addr) error {
+// been opened all the same. scratch is room for a body, for this caller alone.
+func (o *opener) open(b []byte, r *Reply, from netip.Addr, scratch []byte) error {
 	if r.Sweep != o.sweep {
 		return errors.New("it belongs to another sweep")
 	}
@@ -110,21 +77,21 @@ func (o *opener) open(b []byte, r *Reply, from netip.Addr) error {
 	}
 	known, ok := o.find(r.Host)
 	same := ok && known.Equal(key)
-	box, err := o.box(key, same, from)
-	if err != nil {
+	if same {
+		r.HostKey = known
+	} else {
+		r.HostKey = bytes.Clone(key) // the datagram need not be kept for it
+	}
+	if err := o.unseal(b, r, same, from, scratch); err != nil {
 		return err
 	}
-	if err := r.openBox(b, box); err != nil {
-		return err
-	}
-	r.HostKey = key
 	switch {
 	case same:
 		return nil
 	case r.Flags&FlagSigned == 0:
 		return errNotIntroduced
 	}
-	if err := r.verify(b, key); err != nil {
+	if err := r.verify(b, r.HostKey); err != nil {
 		return err
 	}
 	if ok {
@@ -132,42 +99,54 @@ func (o *opener) open(b []byte, r *Reply, from netip.Addr) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.met[r.Host] = key
+	o.met[r.Host] = r.HostKey
 	return nil
 }
 
-// box returns what opens the replies of the host with that key; familiar is true if the key is known.
-func (o *opener) box(key ed25519.PublicKey, familiar bool, from netip.Addr) (cipher.AEAD, error) {
-	at := [ed25519.PublicKeySize]byte(key)
-	o.mu.Lock()
-	box := o.boxes[at]
-	strange := 0
-	if box == nil && !familiar {
+// unseal opens the body with the secret that is shared with r.HostKey. familiar is true if that key is known.
+func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, scratch []byte) error {
+	h, ok := o.ring.find(r.HostKey)
+	if ok {
+		err := o.try(b, r, h.Secret, scratch)
+		if !errors.Is(err, errSeal) || !h.told {
+			return err
+		}
+	}
+	if !familiar {
+		o.mu.Lock()
 		o.strange[from]++
-		strange = o.strange[from]
+		n := o.strange[from]
+		o.mu.Unlock()
+		if n > maxStrangeKeys {
+			return fmt.Errorf("more than %d hosts that are not known answer from there", maxStrangeKeys)
+		}
 	}
-	o.mu.Unlock()
-	switch {
-	case box != nil:
-		return box, nil
-	case strange > maxStrangeKeys:
-		return nil, fmt.Errorf("more than %d hosts that are not known answer from there", maxStrangeKeys)
-	}
-	secret, err := o.ring.shared(o.key, key)
+	s, err := share(o.key, r.HostKey, o.own, r.HostKey)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if box, err = seal(secret, o.sweep, o.own, key); err != nil {
-		return nil, err
+	if ok {
+		o.ring.set(r.HostKey, held{Secret: s}) // the one that was told is right, or is not needed
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.boxes[at] = box
-	return box, nil
+	if err := o.try(b, r, s, scratch); err != nil {
+		return err
+	}
+	if !ok {
+		o.ring.set(r.HostKey, held{Secret: s}) // not before it is seen that somebody has that key
+	}
+	return nil
 }
 
-// parse reads a datagram that came in, and opens it if it is sealed for us.
-func (s *sweep) parse(p *packet) {
+func (o *opener) try(b []byte, r *Reply, s Secret, scratch []byte) error {
+	box, err := seal(s, o.sweep)
+	if err != nil {
+		return err
+	}
+	return r.openBox(b, box, scratch)
+}
+
+// parse reads a datagram that came in, and opens it if it is sealed for us. scratch is room for a body.
+func (s *sweep) parse(p *packet, scratch []byte) {
 	p.reply, p.err = ParseReply(p.b)
 	switch {
 	case p.err != nil || p.reply.Flags&FlagSealed == 0:
@@ -176,7 +155,7 @@ func (s *sweep) parse(p *packet) {
 	case !p.way.asked(p.from):
 		p.err = errors.New("that address was not asked")
 	default:
-		p.err = s.opener.open(p.b, &p.reply, p.from.Addr())
+		p.err = s.opener.open(p.b, &p.reply, p.from.Addr(), scratch)
 	}
 }
 
@@ -184,6 +163,7 @@ func (s *sweep) parse(p *packet) {
 func (s *sweep) startOpeners(ctx context.Context) {
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		s.readers.Go(func() {
+			scratch := make([]byte, 0, MaxRequest)
 			for {
 				select {
 				case <-ctx.Done():
@@ -191,7 +171,7 @@ func (s *sweep) startOpeners(ctx context.Context) {
 				case list := <-s.raw:
 					s.opening.Add(1)
 					for i := range list {
-						s.parse(&list[i])
+						s.parse(&list[i], scratch)
 					}
 					select {
 					case s.in <- list:

@@ -3,6 +3,7 @@ package discover
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestRepliesAttacked(t *testing.T) {
 		}
 		r, err := ParseReply(raw)
 		if err == nil {
-			err = newOpener(c).open(raw, &r, from)
+			err = newOpener(c).open(raw, &r, from, nil)
 		}
 		return err
 	}
@@ -102,5 +103,70 @@ func TestRepliesAttacked(t *testing.T) {
 		if err := open(edit(goodSigned, i, goodSigned[i]^0x10), false); err == nil {
 			t.Errorf("signed reply with byte %d changed is believed", i)
 		}
+	}
+}
+
+// TestWrongSecretIsMended: a secret that was kept and went bad costs one computation, not the host.
+func TestWrongSecretIsMended(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1)
+	raw := c.replies(t, 5)[0]
+	id := ID(raw[8:16])
+	host := public(c.keys[id])
+	right, _ := c.ring.Get(host)
+	open := func(ring *Keyring, raw []byte) error {
+		r, err := ParseReply(raw)
+		if err == nil {
+			err = newOpener(SweepConfig{ID: 5, Key: c.op, Known: knows(c.keys), Keyring: ring}).open(raw, &r, netip.Addr{}, nil)
+		}
+		return err
+	}
+	var ring Keyring
+	ring.Put(host, Secret{1})
+	if err := open(&ring, raw); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := ring.Get(host); got != right || ring.Changes() != 1 {
+		t.Errorf("secret is not the right one after %d changes", ring.Changes())
+	}
+	// A forger who names a known host's key has it computed once, not each time.
+	ring = Keyring{}
+	ring.Put(host, right)
+	forged := edit(raw, len(raw)-1, raw[len(raw)-1]^1)
+	for range 3 {
+		if err := open(&ring, forged); err == nil {
+			t.Error("a forged reply is believed")
+		}
+	}
+	if ring.Changes() != 1 {
+		t.Errorf("the secret was computed %d times, want once", ring.Changes())
+	}
+}
+
+// TestStrangersAreNotKept: keys that nobody has shown to have take no room, and are bounded.
+func TestStrangersAreNotKept(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1)
+	raw := c.replies(t, 5)[0]
+	var ring Keyring
+	o := newOpener(SweepConfig{ID: 5, Key: c.op, Keyring: &ring})
+	forge := func() error {
+		b := edit(raw, replyHeader, public(newKey(t, "evil"))...)
+		r, err := ParseReply(b)
+		if err == nil {
+			err = o.open(b, &r, netip.MustParseAddr("192.168.1.9"), nil)
+		}
+		return err
+	}
+	for range maxStrangeKeys {
+		if err := forge(); !errors.Is(err, errSeal) {
+			t.Fatalf("reply sealed by nobody: %v", err)
+		}
+	}
+	if err := forge(); err == nil || !strings.Contains(err.Error(), "more than 256 hosts") {
+		t.Errorf("after %d strangers: %v", maxStrangeKeys, err)
+	}
+	if ring.Changes() != 0 {
+		t.Errorf("%d secrets of nobody are kept", ring.Changes())
 	}
 }

@@ -143,16 +143,41 @@ func TestParseReplyRefuses(t *testing.T) {
 		{"broker file", body("98168" + hex.EncodeToString([]byte("file:///x"))[:16]), `broker "file:///": scheme is none of a broker's`},
 		{"broker with user", body("9816d" + hex.EncodeToString([]byte("tcp://u:p@h:1"))), `broker "tcp://u:p@h:1" must have a host, and no user, query or fragment`},
 		{"broker with escape", body("98168" + hex.EncodeToString([]byte("tcp://\x1b["))), `broker "tcp://\x1b[" is no URL`},
-		{"five brokers", body("985" + strings.Repeat("677463703a2f2f61", 5)), "0 addresses, 5 brokers and 0 services are too many"},
-		{"service of two", service("826161" + "60"), "cannot unmarshal array into"},
+		{"five brokers", body("985" + strings.Repeat("677463703a2f2f61", 5)), "key 9: 5 elements are too many"},
+		{"nine addresses", body("289" + strings.Repeat("440a000001", 9)), "key 2: 9 elements are too many"},
+		{"service of two", service("826161" + "60"), "key 10: service of 2 fields"},
+		{"service that is a map", service("a1010285"), "there is something else where a list belongs"},
+		{"service cut off", service("8561616001"), "body is cut off"},
+		{"status beyond all", service("8561616018ff0040"), "service status 255 is not known"},
 		{"service with bad name", service("85612f60010040"), `name "/"`},
 		{"service with bad function", service("856161612001" + "0040"), `name " "`},
 		{"status 3", service("85616160030040"), "service status 3 is not known"},
 		{"digest of one byte", service("8561616001004101"), "digest of 1 bytes"},
-		{"points negative", service("85616160012040"), "cannot unmarshal negative integer into"},
-		{"points too many", service("85616160011a0010000140"), "service a has 1048577 points"},
-		{"65 services", withBody(t, good, replyHeader, "a2016270690a9841"+many), "exceeded max number of elements 64 for CBOR array"},
-		{"key twice", withBody(t, good, replyHeader, "a201627069016270"+"69"), "found duplicate map key 1"},
+		{"points negative", service("85616160012040"), "there is something else where a number belongs"},
+		{"points beyond all", service("85616160011bffffffffffffffff40"), "has 18446744073709551615 points"},
+		{"points too many", service("85616160011a0010000140"), `service "a" has 1048577 points`},
+		{"65 services", withBody(t, good, replyHeader, "a2016270690a9841"+many), "key 10: 65 elements are too many"},
+		{"list longer than the body", withBody(t, good, replyHeader, "a2016270690a9840"), "key 10: body is cut off"},
+		{"key twice", withBody(t, good, replyHeader, "a201627069016270"+"69"), "key 1 stands there twice"},
+		{"unknown key twice", withBody(t, good, replyHeader, "a3016270691863001863"+"00"), "key 99 stands there twice"},
+		{"no body", withBody(t, good, replyHeader, ""), "body is cut off"},
+		{"body null", withBody(t, good, replyHeader, "f6"), "where a map belongs"},
+		{"body list", withBody(t, good, replyHeader, "80"), "where a map belongs"},
+		{"indefinite map", withBody(t, good, replyHeader, "bfff"), "length is not definite"},
+		{"17 keys", withBody(t, good, replyHeader, "b1"), "17 keys are too many"},
+		{"text for a key", withBody(t, good, replyHeader, "a2016270696161"+"00"), "a whole number for a key"},
+		{"bytes behind the map", withBody(t, good, replyHeader, "a10162706900"), "1 bytes stand behind the map"},
+		{"host name null", withBody(t, good, replyHeader, "a101f6"), "where a text belongs"},
+		{"host name indefinite", withBody(t, good, replyHeader, "a1017f6161ff"), "length is not definite"},
+		{"host name not UTF-8", withBody(t, good, replyHeader, "a10161ff"), "name \"\\xff\""},
+		{"model not UTF-8", body("461ff"), "text \"\\xff\""},
+		{"huge text announced", withBody(t, good, replyHeader, "a1017affffffff"), "body is cut off"},
+		{"simulated no number", withBody(t, good, replyHeader, "a2016270690b6161"), "key 11: there is something else"},
+		{"unknown key with a tag", withBody(t, good, replyHeader, "a2016270691863c101"), "key 99: it has a tag"},
+		{"unknown key with text not UTF-8", withBody(t, good, replyHeader, "a201627069186361ff"), "key 99: text is not UTF-8"},
+		{"unknown key nested deep", withBody(t, good, replyHeader, "a20162706918638181818100"), "key 99: it holds too much"},
+		{"unknown key cut off", withBody(t, good, replyHeader, "a201627069186342"), "key 99: body is cut off"},
+		{"unknown key of no simple value", withBody(t, good, replyHeader, "a2016270691863f818"), "key 99: it is no simple value"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -162,7 +187,8 @@ func TestParseReplyRefuses(t *testing.T) {
 			}
 		})
 	}
-	for _, b := range [][]byte{good, withBody(t, good, replyHeader, "a20162706918630"+"1"), service("85616160010040")} {
+	for _, b := range [][]byte{good, withBody(t, good, replyHeader, "a20162706918630"+"1"), service("85616160010040"),
+		withBody(t, good, replyHeader, "a201627069186381a10183f6fb400921fb54442d1841ff")} {
 		if _, err := ParseReply(b); err != nil {
 			t.Errorf("ParseReply(%x) error = %v, want none", b, err)
 		}

@@ -39,7 +39,7 @@ type Reply struct {
 	Age         time.Duration // since the host's monitor started, in whole seconds
 
 	Body      ReplyBody           // when not FlagSealed
-	Box       []byte              // the host's key and the encrypted body, when FlagSealed
+	Box       []byte              // the host's key and the encrypted body, when FlagSealed; of ParseReply: a part of the datagram
 	Cookie    []byte              // of an opened challenge
 	HostKey   ed25519.PublicKey   // of an opened reply
 	Signature [signatureSize]byte // when FlagSigned
@@ -145,7 +145,7 @@ func ParseReply(b []byte) (Reply, error) {
 		return r, err
 	}
 	if r.Flags&FlagSealed != 0 {
-		r.Box = append(r.Box, rest...)
+		r.Box = rest[:len(rest):len(rest)]
 		return r, nil
 	}
 	return r, r.Body.unmarshal(rest, r.Page)

@@ -1,10 +1,10 @@
 package discover
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -36,19 +36,31 @@ const (
 func public(k Key) ed25519.PublicKey { return k.Private().Public().(ed25519.PublicKey) }
 
 // seal returns what seals and opens the replies of one host to one operator in one sweep: AES-256-GCM with a random nonce for
-// each reply, so that neither a restart of the host nor a second copy can use one twice. The key is HKDF-SHA256 of the secret
-// of both, with the sweep as salt; it seals in one direction only.
-func seal(shared []byte, sweep uint64, operator, host ed25519.PublicKey) (cipher.AEAD, error) {
-	info := "rollcall RCL1 reply" + string(operator) + string(host)
-	key, err := hkdf.Key(sha256.New, shared, binary.BigEndian.AppendUint64(nil, sweep), info, 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	block, err := aes.NewCipher(key)
+// each reply, so that neither a restart of the host nor a second copy can use one twice. It seals in one direction only.
+func seal(s Secret, sweep uint64) (cipher.AEAD, error) {
+	key := s.sweepKey(sweep)
+	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		return nil, err
 	}
 	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// mac256 returns HMAC-SHA256 (RFC 2104) of a key of at most 64 bytes and a text of at most 128.
+func mac256(key, text []byte) [sha256.Size]byte {
+	const inner, outer = 0x36, 0x5c
+	var buf [sha256.BlockSize + 128]byte
+	copy(buf[:sha256.BlockSize], key)
+	for i := range sha256.BlockSize {
+		buf[i] ^= inner
+	}
+	n := copy(buf[sha256.BlockSize:], text)
+	sum := sha256.Sum256(buf[:sha256.BlockSize+n])
+	for i := range sha256.BlockSize {
+		buf[i] ^= inner ^ outer
+	}
+	n = copy(buf[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(buf[:sha256.BlockSize+n])
 }
 
 // sealInto returns the encoded reply, its body sealed and, if private is not nil, the whole signed. page is the reply as it
@@ -88,9 +100,9 @@ func (r *Reply) sealedKey() (ed25519.PublicKey, error) {
 	return ed25519.PublicKey(r.Box[:sealKeySize]), nil
 }
 
-// openBox opens the body of the reply that b was parsed to.
-func (r *Reply) openBox(b []byte, aead cipher.AEAD) error {
-	body, err := aead.Open(nil, nil, r.Box[sealKeySize:], b[:replyHeader])
+// openBox opens the body of the reply that b was parsed to. scratch is room for it, which nothing of the reply is a part of.
+func (r *Reply) openBox(b []byte, aead cipher.AEAD, scratch []byte) error {
+	body, err := aead.Open(scratch[:0], nil, r.Box[sealKeySize:], b[:replyHeader])
 	if err != nil {
 		return errSeal
 	}
@@ -98,7 +110,7 @@ func (r *Reply) openBox(b []byte, aead cipher.AEAD) error {
 		if len(body) != cookieSize {
 			return errSeal
 		}
-		r.Cookie = body
+		r.Cookie = bytes.Clone(body)
 		return nil
 	}
 	return r.Body.unmarshal(body, r.Page)

@@ -8,23 +8,24 @@ import (
 // Sealer seals the replies of one host to one operator, for who speaks for many hosts: the simulated fleet. A Responder does it by
 // itself. It is safe for concurrent use.
 type Sealer struct {
-	host          Key
-	own, operator ed25519.PublicKey
-	shared        []byte
+	host   Key
+	own    ed25519.PublicKey
+	secret Secret
 }
 
 // NewSealer computes the secret of host and operator. The error is for an operator's key that is none.
 func NewSealer(host Key, operator ed25519.PublicKey) (*Sealer, error) {
-	shared, err := host.Shared(operator)
+	own := public(host)
+	secret, err := share(host, operator, operator, own)
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{host, public(host), operator, shared}, nil
+	return &Sealer{host, own, secret}, nil
 }
 
 // Box returns what Seal needs for the replies of one sweep.
 func (s *Sealer) Box(sweep uint64) (cipher.AEAD, error) {
-	return seal(s.shared, sweep, s.operator, s.own)
+	return seal(s.secret, sweep)
 }
 
 // Size returns how many bytes a reply that has so many open may have sealed.

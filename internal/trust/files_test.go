@@ -178,6 +178,25 @@ func TestKnownHostsAppend(t *testing.T) {
 	}
 }
 
+// BenchmarkKnownHosts checks a host of 10,000 that are known.
+func BenchmarkKnownHosts(b *testing.B) {
+	key := newKey(b, "").Public()
+	k, err := ParseKnownHosts("f", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := KnownHost{}
+	for i := range 10_000 {
+		h = KnownHost{fmt.Sprint("pi", i), HostID{1, byte(i >> 8), byte(i)}, key}
+		k.note(h)
+	}
+	for b.Loop() {
+		if _, ok := k.Find("", h.ID); !ok || k.Check(h) != nil {
+			b.Fatal("not known")
+		}
+	}
+}
+
 func TestParseKnownHostsRefuses(t *testing.T) {
 	t.Parallel()
 	key := newKey(t, "").Public().String()

@@ -47,10 +47,28 @@ func (e *ChangedError) Error() string {
 
 // KnownHosts are the keys of hosts that a laptop remembers. It is safe for concurrent use.
 type KnownHosts struct {
-	path string
-	mu   sync.Mutex
-	list []KnownHost
-	cut  bool // the file's last line has no end
+	path   string
+	mu     sync.Mutex
+	list   []KnownHost
+	byName map[string][]int // places in list, in its order
+	byID   map[HostID][]int
+	cut    bool // the file's last line has no end
+}
+
+// put replaces the list.
+func (k *KnownHosts) put(list []KnownHost) {
+	k.list, k.byName, k.byID = nil, make(map[string][]int, len(list)), make(map[HostID][]int, len(list))
+	for _, h := range list {
+		k.note(h)
+	}
+}
+
+// note adds to the list.
+func (k *KnownHosts) note(h KnownHost) {
+	at := len(k.list)
+	k.list = append(k.list, h)
+	k.byName[h.Name] = append(k.byName[h.Name], at)
+	k.byID[h.ID] = append(k.byID[h.ID], at)
 }
 
 // Bounds of a known_hosts file.
@@ -81,6 +99,7 @@ func validName(s string) bool {
 // ParseKnownHosts reads a known_hosts file; name stands for it in errors, which have the line.
 func ParseKnownHosts(name string, text []byte) (*KnownHosts, error) {
 	k := &KnownHosts{path: name, cut: len(text) > 0 && text[len(text)-1] != '\n'}
+	k.put(nil)
 	n := 0
 	for raw := range bytes.Lines(text) {
 		n++
@@ -95,7 +114,7 @@ func ParseKnownHosts(name string, text []byte) (*KnownHosts, error) {
 		if len(k.list) == maxKnown {
 			return nil, fmt.Errorf("%s:%d: more than %d hosts", name, n, maxKnown)
 		}
-		k.list = append(k.list, h)
+		k.note(h)
 	}
 	return k, nil
 }
@@ -105,7 +124,7 @@ func ParseKnownHosts(name string, text []byte) (*KnownHosts, error) {
 func LoadKnownHosts(path string) (*KnownHosts, error) {
 	b, err := readOwn(path, 0o022, "chmod go-w", maxKnownFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &KnownHosts{path: path}, nil
+		return ParseKnownHosts(path, nil)
 	}
 	if err != nil {
 		return nil, err
@@ -123,14 +142,13 @@ func (k *KnownHosts) Check(h KnownHost) error {
 
 func (k *KnownHosts) check(h KnownHost) error {
 	err := ErrUnknownHost
-	for _, o := range k.list {
-		if o.Name != h.Name && o.ID != h.ID {
-			continue
+	for _, places := range [][]int{k.byName[h.Name], k.byID[h.ID]} {
+		for _, at := range places {
+			if o := k.list[at]; !o.Equal(h.PublicKey) {
+				return &ChangedError{k.path, o, h}
+			}
+			err = nil
 		}
-		if !o.Equal(h.PublicKey) {
-			return &ChangedError{k.path, o, h}
-		}
-		err = nil
 	}
 	return err
 }
@@ -139,13 +157,11 @@ func (k *KnownHosts) check(h KnownHost) error {
 func (k *KnownHosts) Find(name string, id HostID) (KnownHost, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, is := range []func(KnownHost) bool{
-		func(h KnownHost) bool { return id != HostID{} && h.ID == id },
-		func(h KnownHost) bool { return name != "" && h.Name == name },
-	} {
-		if i := slices.IndexFunc(k.list, is); i >= 0 {
-			return k.list[i], true
-		}
+	if at := k.byID[id]; len(at) > 0 && id != (HostID{}) {
+		return k.list[at[0]], true
+	}
+	if at := k.byName[name]; len(at) > 0 {
+		return k.list[at[0]], true
 	}
 	return KnownHost{}, false
 }
@@ -183,7 +199,8 @@ func (k *KnownHosts) Add(h KnownHost) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("remember host: %w", err)
 	}
-	k.list, k.cut = append(k.list, h), false
+	k.note(h)
+	k.cut = false
 	return nil
 }
 
@@ -203,6 +220,7 @@ func (k *KnownHosts) Forget(name string) (int, error) {
 	if err := writeFile(k.path, b.Bytes(), 0o600); err != nil {
 		return 0, err
 	}
-	k.list, k.cut = left, false
+	k.put(left)
+	k.cut = false
 	return gone, nil
 }
