@@ -115,7 +115,7 @@ func TestEditionChangesWithThePages(t *testing.T) {
 		t.Errorf("edition = %d after a change that is on no page, want %d", edition(), first)
 	}
 	h.Services[59].Status = reports.Offline
-	if r.Update(h); edition() != first+1 { // it may wrap
+	if r.Update(h); edition() != first+1 {
 		t.Errorf("edition = %d after a change, want %d", edition(), first+1)
 	}
 }
