@@ -11,10 +11,10 @@ import (
 // Timing of a watch.
 const (
 	DefaultCycle = 25 * time.Second // in which each host is asked once: with the copies that get lost within 30 s
-	beatEvery    = time.Second      // between two requests, whoever they are for
+	defaultBeat  = time.Second
 	leastEvery   = 10 * time.Millisecond
-	beatGrace    = 900 * time.Millisecond // after a request, who has not answered is silent
-	answerable   = 5 * time.Second        // after a request, an answer is to another one
+	grace        = 0.9             // of the time between two requests, after which who has not answered is silent
+	answerable   = 5 * time.Second // after a request, an answer is to another one
 	leastWindow  = 50 * time.Millisecond
 	mostWindow   = 400 * time.Millisecond
 	changeFor    = 10 * time.Second // for which a host that has changed says so, unless it is heard
@@ -41,6 +41,7 @@ type WatchConfig struct {
 	Sweep, Salt uint64
 	Targets     int           // addresses that requests go to: those of networks or of single hosts
 	Cycle       time.Duration // in which each host is asked; 0: DefaultCycle
+	Beat        time.Duration // between two requests, whoever they are for; 0: a second
 	Room        int           // bytes of a request for filter and names
 	Rate        float64       // replies a second that can be taken in; 0: SmallRate
 	Lost        float64       // share of the requests to hosts that get no answer, as far as is known
@@ -71,6 +72,7 @@ type Watch struct {
 	targets []turn
 	hosts   map[ID]*watched
 	curious []curious
+	instead bool   // the last request was none of ours
 	sent    []sent // the beats of the last answerable
 	marks   []mark // of hosts that changed of late, the oldest first
 
@@ -93,6 +95,7 @@ type watched struct {
 	heard   time.Duration
 	asked   time.Duration // when it last was, and silent
 	silent  int           // requests in a row without an answer
+	alone   bool          // answers only when it is asked alone
 }
 
 type curious struct {
@@ -102,8 +105,9 @@ type curious struct {
 
 type sent struct {
 	Beat
-	at      time.Duration
+	at, end time.Duration // end: who has not answered until then is silent
 	settled bool
+	before  turn // of its target
 }
 
 type mark struct {
@@ -114,8 +118,8 @@ type mark struct {
 
 // NewWatch returns a watch of nobody. Time begins at 0.
 func NewWatch(c WatchConfig) *Watch {
-	c.Cycle, c.Rate, c.Targets = cmp.Or(c.Cycle, DefaultCycle), cmp.Or(c.Rate, SmallRate), max(c.Targets, 1)
-	return &Watch{c: c, targets: make([]turn, c.Targets), hosts: map[ID]*watched{}, next: beatEvery}
+	c.Cycle, c.Rate, c.Targets, c.Beat = cmp.Or(c.Cycle, DefaultCycle), cmp.Or(c.Rate, SmallRate), max(c.Targets, 1), cmp.Or(c.Beat, defaultBeat)
+	return &Watch{c: c, targets: make([]turn, c.Targets), hosts: map[ID]*watched{}, next: c.Beat}
 }
 
 // Add takes in a host that is known from earlier. target is -1 for one that has not answered of late.
@@ -142,6 +146,31 @@ func (w *Watch) Look(id ID, target int) {
 	}
 	if target >= 0 {
 		w.turn = target
+	}
+}
+
+// Alone notes that the host answers only when it is asked alone, such as one whose clock is wrong.
+func (w *Watch) Alone(id ID) {
+	if h := w.hosts[id]; h != nil {
+		h.alone = true
+	}
+}
+
+// Instead reports whether the caller may send a request of his own now, in place of the next beat; every second one is a beat.
+func (w *Watch) Instead(now time.Duration) bool {
+	if now < w.next || w.instead {
+		return false
+	}
+	w.instead, w.next = true, now+w.every()
+	return true
+}
+
+// Unsent takes note that the last beat could not be sent: nobody is silent for that, and its hosts are due again.
+func (w *Watch) Unsent() {
+	last := &w.sent[len(w.sent)-1]
+	last.settled = true
+	if (last.To == ID{}) {
+		w.targets[last.Target] = last.before
 	}
 }
 
@@ -183,30 +212,32 @@ func (w *Watch) Dropped(drops uint32) {
 // Next returns who was lost, the request to be sent now if ok is true, and when Next is to be called again.
 func (w *Watch) Next(now time.Duration) (b Beat, ok bool, lost []ID, wake time.Duration) {
 	for i := range w.sent {
-		if s := &w.sent[i]; !s.settled && now-s.at >= beatGrace {
+		if s := &w.sent[i]; !s.settled && now >= s.end {
 			s.settled = true
 			lost = append(lost, w.settle(s)...)
 		}
 	}
 	if now >= w.next {
 		w.sent = slices.DeleteFunc(w.sent, func(s sent) bool { return now-s.at > answerable })
+		before := w.targets[w.turn]
 		b, ok = w.beat(now), true
-		w.sent = append(w.sent, sent{Beat: b, at: now})
+		w.sent = append(w.sent, sent{Beat: b, at: now, end: now + time.Duration(grace*float64(w.c.Beat)), before: before})
+		w.instead = false
 		w.next = now + w.every()
 	}
 	wake = w.next
 	for _, s := range w.sent {
 		if !s.settled {
-			wake = min(wake, s.at+beatGrace)
+			wake = min(wake, s.end)
 		}
 	}
 	return b, ok, lost, wake
 }
 
-// every returns the time between two requests: a second, and less only where more single addresses are to be asked one by one
+// every returns the time between two requests: Beat, and less only where more single addresses are to be asked one by one
 // than a cycle has seconds.
 func (w *Watch) every() time.Duration {
-	return min(beatEvery, max(DefaultCycle/time.Duration(len(w.targets)), leastEvery))
+	return min(w.c.Beat, max(DefaultCycle/time.Duration(len(w.targets)), leastEvery))
 }
 
 // settle takes into account who has not answered a request, and returns who is lost thereby.
@@ -221,7 +252,7 @@ func (w *Watch) settle(s *sent) (lost []ID) {
 	for id, h := range w.hosts {
 		due := s.To == ID{} && h.target == s.Target && s.InRange(Spread{Place: h.place})
 		switch {
-		case !due && !named[id]:
+		case !due && !named[id], h.alone && s.To != id:
 		case h.heard >= s.at:
 			w.asked++
 		default:
@@ -245,10 +276,13 @@ func (w *Watch) most() int {
 func (w *Watch) beat(now time.Duration) Beat {
 	w.seq++
 	b := Beat{Seq: w.seq, Call: Call{Salt: w.c.Salt}, Changed: w.changed(now)}
-	silent := w.silent()
+	silent := w.silent(now)
 	b.Window = min(max(time.Duration(2*max(w.replies, w.expected())/w.c.Rate*float64(time.Second)), leastWindow), mostWindow)
 	w.replies /= 2
-	if i := slices.IndexFunc(silent, func(id ID) bool { return w.hosts[id].target >= 0 }); len(silent) <= few && w.seq%2 == 0 && i >= 0 {
+	i := slices.IndexFunc(silent, func(id ID) bool {
+		return w.hosts[id].target >= 0 && (len(silent) <= few || w.hosts[id].alone)
+	})
+	if i >= 0 && w.seq%2 == 0 {
 		b.To, b.Target, b.Window = silent[i], w.hosts[silent[i]].target, 0
 		b.Lo, b.Hi, b.Names = 1, 1, []ID{b.To} // of nobody else
 		w.hosts[b.To].asked = now
@@ -273,10 +307,11 @@ func (w *Watch) expected() float64 {
 	return float64(len(w.hosts)) * float64(w.every()) / float64(w.c.Cycle)
 }
 
-// silent returns the hosts that have not answered, those that were not asked for longest first.
-func (w *Watch) silent() (ids []ID) {
+// silent returns the hosts that have not answered, those that were not asked for longest first. Those that are to be asked
+// alone are among them when they are due.
+func (w *Watch) silent(now time.Duration) (ids []ID) {
 	for id, h := range w.hosts {
-		if h.silent > 0 {
+		if h.silent > 0 || h.alone && now-max(h.heard, h.asked) > w.c.Cycle*4/5 {
 			ids = append(ids, id)
 		}
 	}

@@ -116,6 +116,7 @@ func (s *sweep) hear(p packet, r Reply) {
 
 // begin notes what the first page says.
 func (s *sweep) begin(h *heard, r Reply) {
+	h.answer.Edition = r.Edition
 	h.edition, h.pages, h.left, h.asked = r.Edition, make([][]Service, r.Pages), int(r.Pages), 1
 	h.answer.Host = s.host(r, h.answer.From.Addr())
 }
@@ -140,6 +141,13 @@ func (s *sweep) host(r Reply, from netip.Addr) Host {
 
 // tell calls found for a host.
 func (s *sweep) tell(h *heard) {
+	h.join()
+	s.partial--
+	s.found(h.answer)
+}
+
+// join puts the services of all pages together.
+func (h *heard) join() {
 	var all []Service
 	for _, page := range h.pages {
 		for _, sv := range page {
@@ -150,8 +158,6 @@ func (s *sweep) tell(h *heard) {
 	}
 	h.answer.Host.Services = all
 	h.told, h.pages = true, nil
-	s.partial--
-	s.found(h.answer)
 }
 
 // askNext asks for up to n pages that were not asked for yet.

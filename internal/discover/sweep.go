@@ -62,6 +62,7 @@ type Answer struct {
 	From      netip.AddrPort
 	Interface string
 	After     time.Duration // since the first request was sent
+	Edition   uint16        // of what the host says of itself
 }
 
 // SweepStats says how a sweep went.
