@@ -94,14 +94,14 @@ func TestRepliesAttacked(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
-	for i := range good {
-		if err := open(edit(good, i, good[i]^0x10), true); err == nil {
-			t.Errorf("reply with byte %d changed is believed", i)
+	for i := range len(good) * 8 {
+		if err := open(edit(good, i/8, good[i/8]^1<<(i%8)), true); err == nil {
+			t.Errorf("reply with bit %d of byte %d changed is believed", i%8, i/8)
 		}
 	}
-	for i := range goodSigned {
-		if err := open(edit(goodSigned, i, goodSigned[i]^0x10), false); err == nil {
-			t.Errorf("signed reply with byte %d changed is believed", i)
+	for i := range len(goodSigned) * 8 {
+		if err := open(edit(goodSigned, i/8, goodSigned[i/8]^1<<(i%8)), false); err == nil {
+			t.Errorf("signed reply with bit %d of byte %d changed is believed", i%8, i/8)
 		}
 	}
 }
