@@ -115,7 +115,7 @@ func TestMany(t *testing.T) {
 			t.Logf("%d hosts, %.0f%% loss, known %v: last %v, end %v, %d kB, %.2f replies a host, %d rounds, %d lost in the buffer", tt.n,
 				tt.loss*100, known, got.last, got.ends, got.requestBytes/1000, each, got.Rounds, got.lostInBuffer)
 			if got.heard != tt.n || !got.Complete || got.last > tt.last || got.ends > tt.ends || got.requestBytes > tt.kB*1000 ||
-				got.lostInBuffer > 0 || (each > 1.25 && tt.n == 10_000) || len(got.Missing) > 0 {
+				got.lostInBuffer > 0 || (each > 1.15 && tt.n == 10_000) || len(got.Missing) > 0 {
 				t.Errorf("%d hosts, %.0f%% loss, known %v: heard %d, %+v", tt.n, tt.loss*100, known, got.heard, got.Result)
 			}
 		}

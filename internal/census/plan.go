@@ -97,8 +97,11 @@ func (s *Sweep) planSample(r *round) {
 func (s *Sweep) planRest(r *round) {
 	rest := s.surprise
 	if len(s.done) > 0 {
-		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.replies.without(s.drops)))
+		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.likelyReplies()))
 		rest = max(rest, min(likely, 4*s.populace+float64(len(s.ids))))
+	}
+	if len(s.done) == 1 {
+		rest = max(rest, float64(len(s.missing)))
 	}
 	copies := 3
 	switch {
@@ -132,6 +135,16 @@ func (s *Sweep) planRest(r *round) {
 		r.parts = append(r.parts, part{Call: c})
 	}
 	r.window /= time.Duration(parts)
+}
+
+// likelyReplies returns the tally of replies by which the next round is sized. After one round with one copy of each nothing is known
+// of them: whoever was heard had sent one. Then they are believed to get lost as often as the requests do.
+func (s *Sweep) likelyReplies() tally {
+	p := s.replies.without(s.drops)
+	if len(s.done) == 1 && s.requests.rate() > p.rate() {
+		return s.requests
+	}
+	return p
 }
 
 // spread returns over how long so many replies are spread.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/cipher"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -159,10 +160,10 @@ func (f *Fleet) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = f.conn.Close() }) // nothing was to be kept
 	defer stop()
 	defer f.startSealers()()
-	buf := make([]byte, 2048)
+	buf, oob := make([]byte, 2048), make([]byte, 128)
 	for {
 		f.due(time.Now())
-		n, src, err := f.conn.ReadFromUDPAddrPort(buf)
+		n, on, _, src, err := f.conn.ReadMsgUDPAddrPort(buf, oob)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -171,13 +172,27 @@ func (f *Fleet) Run(ctx context.Context) error {
 			return err
 		case err == nil:
 			f.requests.Add(1)
-			f.take(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), time.Now())
+			f.take(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), destination(oob[:on]), time.Now())
 		}
 	}
 }
 
-// take has every host's link carry a datagram.
-func (f *Fleet) take(b []byte, from netip.AddrPort, now time.Time) {
+// asked returns whose links carry a datagram to the address: the host's that has it, or everyone's.
+func (f *Fleet) asked(to netip.Addr) (first, after int) {
+	first, after = f.c.Stopped, f.c.Hosts-f.c.BadClock
+	if !to.Is4() || !f.c.Base.Is4() {
+		return first, after
+	}
+	a, b := to.As4(), f.c.Base.As4()
+	i := int(binary.BigEndian.Uint32(a[:])) - int(binary.BigEndian.Uint32(b[:])) - 1
+	if i < 0 || i >= f.c.Hosts {
+		return first, after
+	}
+	return max(i, first), min(i+1, after)
+}
+
+// take has the links carry a datagram.
+func (f *Fleet) take(b []byte, from netip.AddrPort, to netip.Addr, now time.Time) {
 	if f.c.Bare {
 		for i := range f.cards {
 			f.send(i, make([]byte, bareReply), from)
@@ -190,7 +205,7 @@ func (f *Fleet) take(b []byte, from netip.AddrPort, now time.Time) {
 	}
 	s := f.sweep(key{from, q.Sweep})
 	s.sign = q.Introduce
-	for i := f.c.Stopped; i < f.c.Hosts-f.c.BadClock; i++ {
+	for i, after := f.asked(to); i < after; i++ {
 		switch {
 		case s.loss != nil && s.loss.Lost(i, false, now.Sub(f.start), f.rnd):
 			f.lost.Add(1)

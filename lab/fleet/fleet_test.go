@@ -131,6 +131,21 @@ func TestSealedFleet(t *testing.T) {
 	}
 }
 
+// A datagram to the address of one host reaches that host alone.
+func TestFleetTellsHostsApart(t *testing.T) {
+	t.Parallel()
+	f := start(t, Config{Hosts: 20})
+	got := map[discover.ID]bool{}
+	_, err := discover.Sweep(t.Context(), discover.SweepConfig{To: []string{"127.64.0.7"}, Port: int(f.Addr().Port()), Sealed: true},
+		func(a discover.Answer) { got[a.Host.ID] = true })
+	if err != nil || len(got) != 1 || !got[f.ID(6)] {
+		t.Errorf("a sweep of one address found %v, %v, want host 6", got, err)
+	}
+	if s := f.Stats(); s.Replies > 2 {
+		t.Errorf("%d replies of 20 hosts to one who was asked, want 1", s.Replies)
+	}
+}
+
 func TestFleetRefuses(t *testing.T) {
 	t.Parallel()
 	if _, err := New(Config{Listen: "127.0.0.1:0"}); err == nil {
