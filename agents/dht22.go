@@ -202,7 +202,7 @@ func dht22With(o dht22Options, driver dht22Driver, now func() time.Time) *dht22 
 		{"reads/good", "Good reads", "reads whose checksum and values were right, since the start", &a.good},
 		{"reads/bad", "Bad reads", "reads that failed, since the start; some are normal", &a.bad},
 	} {
-		a.add(reports.Point{Path: c.path, Label: c.label, Help: c.help, Type: reports.Int, Genre: reports.System, Poll: o.Poll, Min: reports.Ptr(0)},
+		a.add(reports.Point{Path: c.path, Label: c.label, Help: c.help, Type: reports.Int, Genre: reports.System, Poll: o.Poll, Min: reports.Ptr(0), StateClass: reports.TotalIncreasing},
 			func(context.Context) (any, error) { return *c.count, nil })
 	}
 	a.closing = driver.close

@@ -113,7 +113,10 @@ func matching(p string, filters map[string]config.Filter) []string {
 
 // describe returns the point as it is published: its poll, and its bounds in calibrated units.
 func (r rules) describe(p reports.Point) reports.Point {
-	p.Poll = reports.Duration(r.poll)
+	p.Poll, p.Heartbeat = reports.Duration(r.poll), reports.Duration(r.heartbeat)
+	if r.heartbeat == 0 && !r.onChange && p.Access.Has(reports.Get) {
+		p.Heartbeat = reports.Duration(max(r.poll, r.minInterval))
+	}
 	if r.scale != 1 || r.offset != 0 {
 		low, high := r.bound(p.Min), r.bound(p.Max)
 		if r.scale < 0 {

@@ -113,9 +113,9 @@ func (l *gpioLine) inputPoints(info gpio.ChipInfo) []reports.Point {
 	if s.count {
 		out = append(out,
 			reports.Point{Path: "count/" + l.name, Label: l.label + " count", Type: reports.Int, Genre: reports.User, Access: reports.Get,
-				Help: "Rising edges of " + l.path + " since it was taken"},
+				StateClass: reports.TotalIncreasing, Help: "Rising edges of " + l.path + " since it was taken"},
 			reports.Point{Path: "total/" + l.name, Label: l.label + " total", Type: reports.Int, Genre: reports.User, Access: reports.Get | reports.Set,
-				Min: reports.Ptr(0), Max: reports.Ptr(gpioTotalMost), Help: "Rising edges of " + l.path + " in all; it survives restarts, and a power cut costs 10 s of it at most"},
+				StateClass: reports.Total, Min: reports.Ptr(0), Max: reports.Ptr(gpioTotalMost), Help: "Rising edges of " + l.path + " in all; it survives restarts, and a power cut costs 10 s of it at most"},
 			reports.Point{Path: "rate/" + l.name, Label: l.label + " rate", Type: reports.Float, Unit: "Hz", Class: "frequency", Genre: reports.User, Access: reports.Get,
 				Help: "Rising edges of " + l.path + " a second, over ten seconds"})
 	}

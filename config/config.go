@@ -22,6 +22,7 @@ type Config struct {
 	StateDir  string    `yaml:"state_dir" doc:"folder for what must survive a restart: set-ups made over MQTT, retained messages, the host's id"`
 	Discovery Discovery `yaml:"discovery"`
 	Broker    Broker    `yaml:"broker"`
+	Faces     []Face    `yaml:"-"` // in the order of the file; in YAML a map from name to options under "faces"
 	Agents    []Agent   `yaml:"-"` // in the order of the file; in YAML a map from name to options under "agents"
 }
 
@@ -49,6 +50,12 @@ type Broker struct {
 	URL          string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp:// or mqtt://host:port, ssl:// or mqtts:// for TLS"`
 	Username     string `yaml:"username" doc:"user name at the broker of url"`
 	PasswordFile string `yaml:"password_file" doc:"file with the password at the broker of url"`
+}
+
+// Face is one entry of "faces": a protocol that the host speaks beside its own, and its options, still undecoded.
+type Face struct {
+	Name    string
+	Options Node
 }
 
 // Agent is one entry of "agents": the service Name, the kind of agent it runs, and the options of that kind, still undecoded.
@@ -148,6 +155,7 @@ func Parse(name string, doc []byte) (Config, error) { return parse(name, doc, os
 type file struct {
 	Config `yaml:",inline"`
 	Agents Node `yaml:"agents"`
+	Faces  Node `yaml:"faces"`
 }
 
 // Validate checks all but the agents.
@@ -178,7 +186,26 @@ func parse(name string, doc []byte, hostname func() (string, error)) (Config, er
 	if c.Agents, err = agentsOf(f.Agents); err != nil {
 		return Config{}, err
 	}
+	if c.Faces, err = facesOf(f.Faces); err != nil {
+		return Config{}, err
+	}
 	return c, nil
+}
+
+// facesOf reads the map from names to options under "faces".
+func facesOf(n Node) ([]Face, error) {
+	entries, err := n.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var out []Face
+	for _, e := range entries {
+		if err := checkName(e.Key); err != nil {
+			return nil, e.Value.Errorf("", "%w", err)
+		}
+		out = append(out, Face{Name: e.Key, Options: e.Value})
+	}
+	return out, nil
 }
 
 // ownName returns the machine's name up to its first dot.

@@ -117,7 +117,17 @@ type Point struct {
 	Genre   Genre    `json:"genre,omitempty"`
 	Class   string   `json:"class,omitempty"` // device class: temperature, humidity, distance, voltage, …
 	Poll    Duration `json:"poll,omitempty"`  // how often it is read; 0: published on change only
+
+	Heartbeat  Duration `json:"heartbeat,omitempty"`   // how often it is published at least; 0: only when there is something new
+	StateClass string   `json:"state_class,omitempty"` // of a number that is counted: Total or TotalIncreasing; "": it is measured
 }
+
+// Words of Point.StateClass, which are Home Assistant's: a count that only grows, but for beginning anew at 0, and one that may be
+// set to any value.
+const (
+	TotalIncreasing = "total_increasing"
+	Total           = "total"
+)
 
 // Ptr returns a pointer to v, for Min, Max and Step.
 func Ptr(v float64) *float64 { return &v }
@@ -168,8 +178,10 @@ func (p Point) Validate() error {
 		return Errorf(CodeWrongType, "point %q: unknown type %q", p.Path, p.Type)
 	case p.Access == 0 || p.Access > Get|Set|Event:
 		return Errorf(CodeWrongType, "point %q: access %d says nothing", p.Path, p.Access)
-	case p.Poll < 0:
-		return Errorf(CodeOutOfRange, "point %q: poll %v is negative", p.Path, p.Poll)
+	case p.Poll < 0, p.Heartbeat < 0:
+		return Errorf(CodeOutOfRange, "point %q: poll %v or heartbeat %v is negative", p.Path, p.Poll, p.Heartbeat)
+	case !slices.Contains([]string{"", Total, TotalIncreasing}, p.StateClass), p.StateClass != "" && p.Type != Int && p.Type != Float:
+		return Errorf(CodeWrongType, "point %q: state class %q of a point of type %s", p.Path, p.StateClass, p.Type)
 	}
 	for _, a := range p.Args {
 		if a == "id" || a == "reply" || a == "value" {

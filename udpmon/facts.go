@@ -67,3 +67,23 @@ func osName() string {
 	}
 	return runtime.GOOS
 }
+
+// hardwareAddr returns the address of this machine's first interface that has one (locally administered ones, as those of
+// containers, are passed over where another is there), or "".
+func hardwareAddr() string {
+	all, err := net.Interfaces()
+	if err != nil {
+		return "" // the host has none to tell
+	}
+	local := ""
+	for _, i := range all {
+		switch {
+		case len(i.HardwareAddr) != 6 || i.Flags&net.FlagLoopback != 0:
+		case i.HardwareAddr[0]&2 == 0:
+			return i.HardwareAddr.String()
+		case local == "":
+			local = i.HardwareAddr.String()
+		}
+	}
+	return local
+}

@@ -36,6 +36,9 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, stdout, s
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(path)
+			if err == nil {
+				err = checkFaces(cfg)
+			}
 			if err != nil {
 				return err
 			}

@@ -148,7 +148,8 @@ func startBed(t testing.TB, change func(*config.Config)) *bed {
 	return startWith(t, cfg)
 }
 
-func startWith(t testing.TB, cfg config.Config) *bed {
+// startWith runs a monitor with the configuration, changed before it runs.
+func startWith(t testing.TB, cfg config.Config, changes ...func(*monitor)) *bed {
 	t.Helper()
 	b := &bed{t: t, cfg: cfg, log: &logBuffer{}, clock: newClock(), minute: make(chan time.Time)}
 	var err error
@@ -157,6 +158,9 @@ func startWith(t testing.TB, cfg config.Config) *bed {
 	}
 	b.m.minute = b.minute
 	b.m.patience = patience{ready: time.Second, answer: time.Second}
+	for _, change := range changes {
+		change(b.m)
+	}
 	b.port = b.m.conn.LocalAddr().(*net.UDPAddr).Port
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -52,6 +52,8 @@ type monitor struct {
 	replies  replyTopics   // where answers to this host's own requests come in
 	expired  chan struct{} // size 1: some of replies may have
 	ext      extAddr       // the public address
+	view     *view         // what the faces see; nil without any
+	faces    []*face
 
 	brokerAddrs atomic.Pointer[[]netip.Addr] // of a broker on another machine
 	asks        chan reports.Request         // this host's own, to be published once their answers are listened for
@@ -161,14 +163,22 @@ func (m *monitor) newClient() (err error) {
 	m.client, err = bus.New(bus.Config{
 		URL: m.at.url, ClientID: "udpmon-" + m.id.String(), Username: m.cfg.Broker.Username, Password: m.password,
 		Will: &offline, Last: []bus.Message{offline}, Log: m.log,
-		OnUp:   func() { m.services.connected(m.now()) },
-		OnDown: func(error) { m.services.disconnected(m.now()) },
+		OnUp: func() { m.services.connected(m.now()) },
+		OnDown: func(error) {
+			m.services.disconnected(m.now())
+			if m.view != nil {
+				m.view.disconnected()
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("broker.url: %w", err)
 	}
 	m.client.Keep(status(reports.Online))
-	return m.subscribe()
+	if err := m.subscribe(); err != nil {
+		return err
+	}
+	return m.openFaces()
 }
 
 // readPassword reads the file with the password; "" is none.
@@ -234,6 +244,9 @@ func (m *monitor) run(ctx context.Context) error {
 		{Name: "broker address", Run: m.keepBrokerAddrs},
 		{Name: "systemd", Run: m.sayReady},
 		run.Watchdog(m.healthy),
+	}
+	for _, f := range m.faces {
+		tasks = append(tasks, run.Task{Name: "face " + f.name, Run: f.run}, run.Task{Name: "mqtt of " + f.name, Run: f.client.Run})
 	}
 	if m.broker == nil {
 		return run.Tasks(ctx, tasks...)

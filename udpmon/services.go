@@ -153,6 +153,13 @@ func (s *services) disconnected(now time.Time) {
 	s.up, s.down = time.Time{}, now
 }
 
+// settled reports whether services have had the time to come back to the broker.
+func (s *services) settled(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.up.IsZero() && now.Sub(s.up) >= absence
+}
+
 // expire removes programs that know only the original form and have not answered for foreignLifetime, and services that have
 // not come back with the broker: a broker that remembers nothing can't tell that they have gone. It returns how many services
 // there was no room for since the last call.

@@ -25,6 +25,10 @@ func (m *monitor) reload(cfg config.Config) bool {
 	soft := m.config()
 	soft.Discovery.Interfaces, soft.Discovery.ReplyTo, soft.Discovery.Legacy = cfg.Discovery.Interfaces, cfg.Discovery.ReplyTo, cfg.Discovery.Legacy
 	soft.Discovery.AuthorizedOperators, soft.Agents = cfg.Discovery.AuthorizedOperators, cfg.Agents
+	if !slices.EqualFunc(soft.Faces, cfg.Faces, func(a, b config.Face) bool { return a.Name == b.Name && a.Options.Equal(b.Options) }) {
+		return false
+	}
+	soft.Faces = cfg.Faces
 	if !reflect.DeepEqual(soft, cfg) {
 		return false
 	}
@@ -142,6 +146,9 @@ func (m *monitor) refresh(ctx context.Context) error {
 func (m *monitor) everyMinute() {
 	if left := m.services.expire(m.now()); left > 0 {
 		m.log.Warn("services are left out: there are too many", "max", maxServices, "messages", left)
+	}
+	if m.view != nil && m.services.settled(m.now()) {
+		m.view.prune()
 	}
 	m.lookAgain()
 	m.hosts.poke()

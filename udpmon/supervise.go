@@ -75,6 +75,9 @@ func check(cfg config.Config, log *slog.Logger) error {
 	if _, _, err := loadOperators(cfg); err != nil {
 		return err
 	}
+	if err := checkFaces(cfg); err != nil {
+		return err
+	}
 	m := monitor{cfg: cfg, now: time.Now, log: log}
 	return m.loadState()
 }
