@@ -14,6 +14,7 @@ import (
 	"rollcall/agents"
 	"rollcall/config"
 	"rollcall/lab"
+	"rollcall/reports/live"
 )
 
 var update = flag.Bool("update", false, "write the generated documents anew (make docs)")
@@ -50,6 +51,12 @@ This page is generated (` + "`make docs`" + `).
 	b.WriteString("The other keys are those of the kind of agent; each has a page with its keys, its wiring, an example and its points:\n\n")
 	for _, f := range agents.All() {
 		fmt.Fprintf(&b, "- [%s](agents/%s.md): %s\n", f.Name, f.Name, f.Doc)
+	}
+	b.WriteString("\n## faces\n\n`faces` is a map from the name of a protocol to its options. The host speaks those that are named there beside its own; see [the page about them](faces.md).\n\n")
+	for _, f := range live.All() {
+		fmt.Fprintf(&b, "### %s\n\n%s.\n\n", f.Name, strings.ToUpper(f.Doc[:1])+f.Doc[1:])
+		keyTable(&b, config.Keys("faces."+f.Name, f.Defaults()))
+		fmt.Fprintf(&b, "```yaml\nfaces:\n  %s:\n%s```\n\n", f.Name, indent(f.Example))
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }

@@ -178,8 +178,10 @@ func (p Point) Validate() error {
 		return Errorf(CodeWrongType, "point %q: unknown type %q", p.Path, p.Type)
 	case p.Access == 0 || p.Access > Get|Set|Event:
 		return Errorf(CodeWrongType, "point %q: access %d says nothing", p.Path, p.Access)
-	case p.Poll < 0, p.Heartbeat < 0:
-		return Errorf(CodeOutOfRange, "point %q: poll %v or heartbeat %v is negative", p.Path, p.Poll, p.Heartbeat)
+	case p.Poll < 0:
+		return Errorf(CodeOutOfRange, "point %q: poll %v is negative", p.Path, p.Poll)
+	case p.Heartbeat < 0:
+		return Errorf(CodeOutOfRange, "point %q: heartbeat %v is negative", p.Path, p.Heartbeat)
 	case !slices.Contains([]string{"", Total, TotalIncreasing}, p.StateClass), p.StateClass != "" && p.Type != Int && p.Type != Float:
 		return Errorf(CodeWrongType, "point %q: state class %q of a point of type %s", p.Path, p.StateClass, p.Type)
 	}

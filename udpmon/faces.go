@@ -18,13 +18,8 @@ import (
 	"rollcall/config"
 	"rollcall/internal/bus"
 	"rollcall/reports"
-	"rollcall/reports/homeassistant"
+	"rollcall/reports/live"
 )
-
-// live lists the faces that a host can speak.
-func live() []reports.Live {
-	return []reports.Live{homeassistant.Face()}
-}
 
 // Bounds and times of the faces.
 const (
@@ -96,7 +91,7 @@ func (m *monitor) connectFaces() error {
 
 // newBridge makes the face that an entry of the configuration asks for. An error has the file and the line.
 func newBridge(c config.Face, self reports.Host) (reports.Bridge, error) {
-	all := live()
+	all := live.All()
 	i := slices.IndexFunc(all, func(l reports.Live) bool { return l.Name == c.Name })
 	if i < 0 {
 		var names []string

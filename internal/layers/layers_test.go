@@ -44,6 +44,7 @@ var level = map[string]int{
 	"rollcall/internal/census":   0,
 	"rollcall/reports":           0,
 	"rollcall/reports/faces":     2,
+	"rollcall/reports/live":      2,
 	"rollcall/config":            1,
 	"rollcall/internal/bus":      1,
 	"rollcall/internal/broker":   1,
