@@ -128,8 +128,9 @@ type Link interface {
 	// topic says so.
 	Subscribe(topic string, f func(payload []byte)) (stop func(), err error)
 	// Check says why Publish would refuse the topic whatever the connection: it is not legal, or messages of others stand there
-	// (discovery, the commands of this host, its status and what its services say of themselves, this service's points).
-	Check(topic string) error
+	// (discovery, the commands of this host, its status and what its services say of themselves, this service's points). With
+	// points, these are the service's instead of those that it describes at present: for a set-up that is being checked.
+	Check(topic string, points ...string) error
 	// Publish sends a message at QoS 1, not retained. Without a connection, or when it is lost before the broker has
 	// acknowledged, the message is dropped: an edge must not be told minutes after. Nil does not mean that the broker has it.
 	Publish(topic string, payload []byte) error

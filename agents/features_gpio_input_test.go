@@ -35,6 +35,7 @@ var gpioInputFeatures = []gpioFeature{
 		f.wantState("input/a", "ON")
 		f.refuse("setup", "inputs: {a: {pin: 8, on_change: '/doors/#'}}", "on_change", "setup:1")
 		f.refuse("setup", "inputs: {a: {pin: 8, on_change: /udp/report}}", "/udp/report")
+		f.refuse("setup", "inputs:\n  a: {pin: 8}\n  b: {pin: 9, on_change: /pi/gpio/input/b}", "setup:3", "on_change", "state of a point")
 	}},
 	{"input scan", "", func(f *features) {
 		f.do("setup", "inputs: {a: {pin: 8, on_change: false, scan: 20ms}}")

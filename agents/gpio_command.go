@@ -1,7 +1,9 @@
 package agents
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,11 +18,11 @@ import (
 // set carries out a set.
 func (a *gpioAgent) set(c reports.Command) (r reports.Reading, err error) {
 	kind, name, _ := strings.Cut(c.Path, "/")
-	lasts, err := duration(c.Args, gpioArgFor)
-	over := time.Duration(0)
-	if err == nil {
-		over, err = duration(c.Args, gpioArgFade)
+	lasts, err := lastsOf(c.Args)
+	if err != nil {
+		return reports.Reading{}, err
 	}
+	over, err := fadeOf(c.Args)
 	if err != nil {
 		return reports.Reading{}, err
 	}
@@ -45,6 +47,55 @@ func (a *gpioAgent) set(c reports.Command) (r reports.Reading, err error) {
 	}
 	r.Path = c.Path
 	return r, err
+}
+
+// gpioOwnFade is how long a change takes where the command does not say: what the set-up says.
+const gpioOwnFade time.Duration = -1
+
+// lastsOf reads the argument of a set that says how long it is to last; 0: for good.
+func lastsOf(args map[string]any) (time.Duration, error) {
+	text, ok, err := gpioArg(args, gpioArgFor)
+	if !ok || err != nil {
+		return 0, err
+	}
+	var f gpioFor
+	if err := f.UnmarshalText([]byte(text)); err != nil {
+		return 0, reports.Errorf(reports.CodeBadPayload, "%s: %w", gpioArgFor, err)
+	}
+	return time.Duration(f), nil
+}
+
+// fadeOf reads the argument of a set that says how long the change is to take; 0: at once.
+func fadeOf(args map[string]any) (time.Duration, error) {
+	text, ok, err := gpioArg(args, gpioArgFade)
+	if !ok || err != nil {
+		return gpioOwnFade, err
+	}
+	d, err := gpioLasting(text)
+	if err == nil && (d < 0 || d > gpioMostFade) {
+		err = fmt.Errorf("%.40q is not from 0 to %s", text, reports.Duration(gpioMostFade))
+	}
+	if err != nil {
+		return 0, reports.Errorf(reports.CodeBadPayload, "%s: %w", gpioArgFade, err)
+	}
+	return d, nil
+}
+
+// gpioArg returns the text of an argument.
+func gpioArg(args map[string]any, key string) (text string, ok bool, err error) {
+	v, ok := args[key]
+	switch v := v.(type) {
+	case string:
+		text = v
+	case json.Number:
+		text = v.String()
+	case float64, int, int64:
+		text = fmt.Sprint(v)
+	}
+	if ok && text == "" {
+		return "", true, reports.Errorf(reports.CodeBadPayload, "%s: it is neither a text nor a number", key)
+	}
+	return text, ok, nil
 }
 
 func gpioUnknownSet(c reports.Command) error {
@@ -73,8 +124,14 @@ func (a *gpioAgent) control(doc []byte) (reports.Reading, error) {
 	if err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w", err)
 	}
-	if !node.Has("verb") && slices.ContainsFunc(gpioSections[:], node.Has) {
-		return reports.Reading{}, a.addPart(node)
+	if !node.Has("verb") {
+		part, err := gpioIsPart(node)
+		if err != nil {
+			return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w", err)
+		}
+		if part {
+			return reports.Reading{}, a.addPart(node)
+		}
 	}
 	var c gpioControl
 	if err := node.Decode(&c); err != nil {
@@ -98,6 +155,22 @@ func (a *gpioAgent) control(doc []byte) (reports.Reading, error) {
 		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "pattern is for blink")
 	}
 	return do()
+}
+
+// gpioIsPart reports whether a control block is a part of a set-up document. A section in which nothing stands is refused: it would
+// change nothing, whatever was meant.
+func gpioIsPart(node config.Node) (part bool, err error) {
+	entries, _ := node.Entries() // what is no map has none, and is refused for that
+	for _, e := range entries {
+		if !slices.Contains(gpioSections[:], e.Key) {
+			continue
+		}
+		if e.Value.IsZero() {
+			return false, node.Errorf(e.Key, "nothing stands there to be added to the set-up")
+		}
+		part = true
+	}
+	return part, nil
 }
 
 // orBlink returns the pattern, or the one that is called as the verb is.

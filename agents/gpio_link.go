@@ -48,7 +48,7 @@ func (t *gpioTaking) watch() error {
 		if l.sense == nil || l.sense.topic == "" {
 			continue
 		}
-		if err := link.Check(l.sense.topic); err != nil {
+		if err := link.Check(l.sense.topic, t.next.paths()...); err != nil {
 			return &gpioFault{l.at + ".on_change", err}
 		}
 	}

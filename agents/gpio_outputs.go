@@ -2,8 +2,6 @@ package agents
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -258,29 +256,4 @@ func (a *gpioAgent) toggle(path string) (reports.Reading, error) {
 // pulse has an output be on for a time, its own if d is 0.
 func (a *gpioAgent) pulse(path string, d time.Duration) (reports.Reading, error) {
 	return a.command(path, func(name string, now time.Time) error { return a.bank.Pulse(name, d, now) })
-}
-
-// duration reads the argument of a set that says how long something is to last; 0: it has none.
-func duration(args map[string]any, key string) (time.Duration, error) {
-	v, ok := args[key]
-	if !ok {
-		return 0, nil
-	}
-	var text string
-	switch v := v.(type) {
-	case string:
-		text = v
-	case json.Number:
-		text = v.String()
-	case float64, int, int64:
-		text = fmt.Sprint(v)
-	}
-	var f gpioFor
-	if err := f.UnmarshalText([]byte(text)); err != nil {
-		if text == "" {
-			err = errors.New("it is neither a text nor a number")
-		}
-		return 0, reports.Errorf(reports.CodeBadPayload, "%s: %w", key, err)
-	}
-	return time.Duration(f), nil
 }

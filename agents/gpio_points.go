@@ -29,23 +29,45 @@ const (
 func (s *gpioState) points() []reports.Point {
 	var out []reports.Point
 	for _, l := range s.lines {
-		first := len(out)
-		switch {
-		case l.out != nil:
-			out = append(out, l.outputPoints(s.info)...)
-		case l.sense != nil:
-			out = append(out, l.inputPoints(s.info)...)
-		case l.mod.servo != nil:
-			out = append(out, reports.Point{Path: l.path, Label: l.label, Help: l.help(s.info), Type: reports.Float, Unit: "°", Genre: reports.Basic,
-				Access: reports.Get | reports.Set, Min: reports.Ptr(l.mod.min), Max: reports.Ptr(l.mod.max)})
-		default:
-			out = append(out, reports.Point{Path: l.path, Label: l.label, Help: l.help(s.info) + "; while it fades this is where to", Type: reports.Float, Unit: "%",
-				Genre: reports.Basic, Access: reports.Get | reports.Set, Min: reports.Ptr(0), Max: reports.Ptr(100), Args: []string{gpioArgFade}})
-		}
+		points := l.points(s.info)
 		if !l.hold.held() {
-			out = append(out[:first], gpioReleased(out[first:])...)
+			points = gpioReleased(points)
+		}
+		out = append(out, points...)
+	}
+	return append(out, s.own()...)
+}
+
+// paths returns the paths of all points that a set-up has once its lines are held.
+func (s *gpioState) paths() (out []string) {
+	for _, l := range s.lines {
+		for _, p := range l.points(s.info) {
+			out = append(out, p.Path)
 		}
 	}
+	for _, p := range s.own() {
+		out = append(out, p.Path)
+	}
+	return out
+}
+
+// points returns the points of a line that is held.
+func (l *gpioLine) points(info gpio.ChipInfo) []reports.Point {
+	switch {
+	case l.out != nil:
+		return l.outputPoints(info)
+	case l.sense != nil:
+		return l.inputPoints(info)
+	case l.mod.servo != nil:
+		return []reports.Point{{Path: l.path, Label: l.label, Help: l.help(info), Type: reports.Float, Unit: "°", Genre: reports.Basic,
+			Access: reports.Get | reports.Set, Min: reports.Ptr(l.mod.min), Max: reports.Ptr(l.mod.max)}}
+	}
+	return []reports.Point{{Path: l.path, Label: l.label, Help: l.help(info) + "; while it fades this is where to", Type: reports.Float, Unit: "%",
+		Genre: reports.Basic, Access: reports.Get | reports.Set, Min: reports.Ptr(0), Max: reports.Ptr(100), Args: []string{gpioArgFade}}}
+}
+
+// own returns the points of the service itself.
+func (s *gpioState) own() (out []reports.Point) {
 	if s.simulated() {
 		out = append(out, simulatedPoint())
 	}

@@ -190,7 +190,7 @@ func (a *gpioAgent) setMod(path string, v float64, over time.Duration) (reports.
 	if l.fade != nil {
 		from, _ = l.fade.At(now)
 	}
-	if over == 0 && l.mod.fade > 0 && !math.IsNaN(from) {
+	if over == gpioOwnFade && !math.IsNaN(from) {
 		over = time.Duration(math.Abs(v-from) / 100 * float64(l.mod.fade))
 	}
 	if l.limited() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -93,8 +94,8 @@ func (l *gpioFakeLink) Subscribe(topic string, f func([]byte)) (stop func(), err
 	}, nil
 }
 
-func (l *gpioFakeLink) Check(topic string) error {
-	if strings.HasPrefix(topic, "/pi/gpio/") {
+func (l *gpioFakeLink) Check(topic string, points ...string) error {
+	if path, ours := strings.CutPrefix(topic, "/pi/gpio/"); ours && (strings.HasPrefix(path, "set/") || slices.Contains(points, path)) {
 		return reports.Errorf(reports.CodeBadTopic, "topic %q must not be published to", topic)
 	}
 	return nil

@@ -193,17 +193,27 @@ type gpioFor time.Duration
 
 // UnmarshalText takes a duration or a number.
 func (f *gpioFor) UnmarshalText(b []byte) error {
-	text := strings.TrimSpace(string(b))
-	d, err := time.ParseDuration(text)
-	if seconds, numErr := strconv.ParseFloat(text, 64); numErr == nil && strings.Trim(text, "+-.0123456789eE") == "" {
-		d, err = time.Duration(math.Round(min(seconds*float64(time.Second), 2*float64(gpioMostTime)))), nil
-	}
+	d, err := gpioLasting(string(b))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%.40q is not a duration like 500ms, 10s or 1h30m, and no number of seconds", b)
+		return err
 	case d <= 0 || d > gpioMostTime:
 		return fmt.Errorf("%.40q is not more than 0 and at most a year", b)
 	}
 	*f = gpioFor(d)
 	return nil
+}
+
+// gpioLasting reads a duration, or a number of seconds. What is beyond all bounds remains beyond gpioMostTime.
+func gpioLasting(text string) (time.Duration, error) {
+	trimmed := strings.TrimSpace(text)
+	if seconds, err := strconv.ParseFloat(trimmed, 64); err == nil && strings.Trim(trimmed, "+-.0123456789eE") == "" {
+		const most = 2 * float64(gpioMostTime)
+		return time.Duration(math.Round(max(-most, min(seconds*float64(time.Second), most)))), nil
+	}
+	d, err := time.ParseDuration(trimmed)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is not a duration like 500ms, 10s or 1h30m, and no number of seconds", text)
+	}
+	return d, nil
 }

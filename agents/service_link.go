@@ -89,8 +89,8 @@ func (l *links) open() *link {
 	return &link{links: l, stops: map[int]func(){}}
 }
 
-// check says why an agent may not publish on a topic.
-func (l *links) check(topic string) error {
+// check says why an agent may not publish on a topic, where the states of its service stand at paths that are owned.
+func (l *links) check(topic string, owns func(path string) bool) error {
 	if err := reports.ValidTopic(topic); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (l *links) check(topic string) error {
 		return refuse("commands of this host are received there")
 	case slices.Contains(reports.Reserved, at(2)):
 		return refuse("what service " + at(1) + " says of itself stands there")
-	case at(1) == l.topics.Service && l.owns(strings.Join(segs[2:], "/")):
+	case at(1) == l.topics.Service && owns(strings.Join(segs[2:], "/")):
 		return refuse("the state of a point of this service stands there")
 	}
 	return nil
@@ -218,14 +218,19 @@ func (k *link) Subscribe(topic string, f func(payload []byte)) (stop func(), err
 }
 
 // Check implements Link.
-func (k *link) Check(topic string) error { return k.check(topic) }
+func (k *link) Check(topic string, points ...string) error {
+	if len(points) == 0 {
+		return k.check(topic, k.owns)
+	}
+	return k.check(topic, func(path string) bool { return slices.Contains(points, path) })
+}
 
 // Publish implements Link.
 func (k *link) Publish(topic string, payload []byte) error {
 	if k.closed.Load() {
 		return errLinkClosed
 	}
-	if err := k.check(topic); err != nil {
+	if err := k.check(topic, k.owns); err != nil {
 		return err
 	}
 	if len(payload) > maxMessage {

@@ -220,6 +220,12 @@ func TestLinkCheck(t *testing.T) {
 				t.Errorf("%q was published: %v", topic, published)
 			}
 		}
+		for topic, why := range map[string]string{"/h/s/door": "the state of a point", "h/s/relay": "", "/h/s/room/temp": "", "/h/s/status": "service s says", "/a/+": "wildcard"} {
+			err := link.Check(topic, "door", "count/door") // of a set-up to come
+			if (why == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), why) {
+				t.Errorf("%q with other points = %v, want %q", topic, err, why)
+			}
+		}
 		if err := link.Publish("/doors", make([]byte, maxMessage+1)); reports.CodeOf(err) != reports.CodeTooLarge {
 			t.Errorf("Publish of too much = %v", err)
 		}

@@ -1,0 +1,100 @@
+package agents
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"rollcall/config"
+	"rollcall/gpio"
+)
+
+// gpioPinAndPull checks what outputs and inputs have in common.
+func gpioPinAndPull(at, pin string, pull gpio.Bias, label string) error {
+	if !slices.Contains([]gpio.Bias{gpio.BiasAsIs, gpio.PullUp, gpio.PullDown, gpio.PullNone}, pull) {
+		return config.At(at+".pull", "%.40q is not up, down or none", pull)
+	}
+	return gpioPinAndLabel(at, pin, label)
+}
+
+// gpioMostLabel is how long a label may be, in bytes.
+const gpioMostLabel = 80
+
+func gpioPinAndLabel(at, pin, label string) error {
+	if pin == "" {
+		return config.At(at, "pin is missing")
+	}
+	if why := gpioPinForm(pin); why != "" {
+		return config.At(at+".pin", "pin %.80q: %s", pin, why)
+	}
+	switch {
+	case len(label) > gpioMostLabel:
+		return config.At(at+".label", "has %d bytes, at most %d are allowed", len(label), gpioMostLabel)
+	case strings.ContainsFunc(label, unicode.IsControl):
+		return config.At(at+".label", "%q has a control character", label)
+	}
+	return nil
+}
+
+// gpioPinForm returns what is wrong with the form of a pin, or "": a number as no chip writes it, which is no line's name either.
+func gpioPinForm(pin string) string {
+	number := strings.TrimLeft(pin, "+-")
+	line, err := strconv.ParseUint(number, 10, 32)
+	switch {
+	case strings.TrimSpace(pin) != pin:
+		return "has blanks around it; say " + cmp.Or(strings.TrimSpace(pin), "25")
+	case err != nil:
+		return ""
+	case pin[0] == '-':
+		return "is a number with a sign; lines count from 0"
+	case number != pin:
+		return fmt.Sprintf("is a number with a sign; say %d", line)
+	case number != strconv.FormatUint(line, 10):
+		return fmt.Sprintf("begins with a 0; say %d", line)
+	}
+	return ""
+}
+
+// pins returns the pins of a set-up in the order of the document's kinds, each with where it stands and the path of its point.
+func (o *gpioOptions) pins() (out [][3]string) {
+	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
+		out = append(out, [3]string{"outputs." + name, "output/" + name, o.Outputs[name].Pin})
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Inputs)) {
+		out = append(out, [3]string{"inputs." + name, "input/" + name, o.Inputs[name].Pin})
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.PWM)) {
+		out = append(out, [3]string{"pwm." + name, "pwm/" + name, o.PWM[name].Pin})
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Servos)) {
+		out = append(out, [3]string{"servos." + name, "servo/" + name, o.Servos[name].Pin})
+	}
+	return out
+}
+
+// checkPins refuses a pin that stands twice, as far as that can be seen without the chip, so that a start with it is refused
+// before anything runs: the same word on any chip, and two words for one line on a chip with the lines of a Raspberry Pi.
+func (o *gpioOptions) checkPins() error {
+	header := gpio.ChipInfo{Lines: make([]gpio.LineInfo, gpioHeaderLines)}
+	for i := range header.Lines {
+		header.Lines[i] = gpio.LineInfo{Offset: i, Name: fmt.Sprintf("GPIO%d", i)}
+	}
+	known := o.Chip == "" || o.Chip == gpioSim || slices.Contains(gpio.HeaderLabels(), o.Chip)
+	first := map[string]string{}
+	for _, p := range o.pins() {
+		at, path, pin := p[0], p[1], p[2]
+		line := strings.ToLower(pin)
+		if offset, err := header.Find(pin); err == nil && known {
+			line = "line " + strconv.Itoa(offset)
+		}
+		if other, twice := first[line]; twice {
+			return config.At(at+".pin", "%q is %s, which %s has already", pin, line, other)
+		}
+		first[line] = path
+	}
+	return nil
+}
