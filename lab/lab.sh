@@ -12,6 +12,7 @@ need ip iproute2
 need mosquitto mosquitto
 need mosquitto_sub mosquitto-clients
 need nc netcat-openbsd
+need nft nftables
 need gcc gcc
 need systemd-analyze systemd
 need debootstrap debootstrap
