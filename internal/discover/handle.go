@@ -49,6 +49,9 @@ func (r *Responder) handle(d *datagram) (outcome, error) {
 
 // sealed handles a request in the sealed form, in the order of PROTOCOL.md §2.
 func (r *Responder) sealed(d *datagram) (outcome, error) {
+	if isRelay(d.b) {
+		return r.relay(d)
+	}
 	tail := false
 	d.b, tail = cutTail(d.b)
 	d.framed = tail && r.frames
@@ -136,7 +139,7 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 	j := job{
 		request: reports.Request{Cmd: "status", ReplyTo: r.c.LocalReplyTo, Topic: r.c.LocalTopic,
 			ID: reports.ID(strconv.FormatUint(q.Sweep, 10)), Monitor: r.monitor(d, said, f)},
-		from: d.src, own: r.machine.isOwn(src), wide: r.broadcast(d), sealed: true,
+		from: d.src, own: r.machine.isOwn(src), wide: r.broadcast(d) && !r.relays.relaying(d.src), sealed: true,
 	}
 	j.key = r.hash(src, 0, 0, []byte(j.request.ID))
 	if anyKey := r.hash(netip.Addr{}, 0, 0, []byte(j.request.ID)); src.Is4() {

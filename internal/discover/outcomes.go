@@ -40,13 +40,16 @@ const (
 	challenged // the clocks differ; the requester was told how to ask all the same
 	repeated   // asks what was answered in this round, or too many rounds
 	excessive  // its reply would have made more bytes go out than came in
+	noRelay    // about relaying, which this host does not do, or not for that sweep
+	relaying   // a sweep is relayed
+	relayed    // a request was sent on for an operator who is elsewhere
 	outcomes
 )
 
 var outcomeNames = [outcomes]string{"answered", "accepted", "published", "malformed", "too_long", "version", "clock", "replayed", "operator", "signature",
 	"not_open", "not_ready", "off_link", "other_interface", "wrong_source", "rate", "not_selected", "legacy_off", "guard", "topic",
 	"duplicate", "destination_rate", "busy", "send_failed", "read_failed",
-	"neighbour_installed", "neighbour_refused", "challenged", "repeated", "excessive"}
+	"neighbour_installed", "neighbour_refused", "challenged", "repeated", "excessive", "no_relay", "relaying", "relayed"}
 
 // String returns the name that the outcome has in Stats.
 func (o outcome) String() string { return outcomeNames[o] }
@@ -54,7 +57,7 @@ func (o outcome) String() string { return outcomeNames[o] }
 // ordinary reports whether the outcome is part of a day without trouble, and so not worth a line in the log.
 func (o outcome) ordinary() bool {
 	switch o {
-	case answered, accepted, published, unselected, duplicate, installed, challenged, repeated:
+	case answered, accepted, published, unselected, duplicate, installed, challenged, repeated, relaying, relayed:
 		return true
 	}
 	return false
@@ -112,6 +115,9 @@ func (l logLine) write(log *slog.Logger) {
 	switch l.outcome {
 	case installed:
 		log.Info("requester installed as neighbour", "neighbour", l.example)
+		return
+	case relaying:
+		log.Info("sweep is relayed", "sweep", l.example)
 		return
 	case strangers:
 		log.Warn("requesters not installed as neighbours", "count", l.count, "why", l.example)

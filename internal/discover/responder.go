@@ -64,6 +64,7 @@ type ResponderConfig struct {
 	// Swept is told the id of each request that this machine itself has broadcast, before Publish is given the request; nil for
 	// never. It is called from the same goroutine and must not block.
 	Swept   func(id reports.ID)
+	Relay   bool          // ask this host's networks for operators who are elsewhere and have signed for it; only where it is not open
 	Hello   bool          // say HELLO at the start and when an address is new, and BYE at the end, to HelloPort of every network
 	ExtAddr func() string // the public address, "" when unknown; nil for never
 	// KnownHost reports whether the name is that of another host, below which answers must not be published; nil for never.
@@ -120,6 +121,7 @@ type Responder struct {
 	stale      atomic.Bool               // list is of before such a change
 	introducer *introducer
 	macs       []net.HardwareAddr // this machine's
+	relays     relays
 }
 
 // settings is what Reload replaces.
@@ -196,7 +198,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		paid:       newRecent[uint64, struct{}](onceAge, onceCap),
 		brokerRate: newLimiter(brokerEach, askAll),
 		six:        isSix(c.Conn), links: openLinks(),
-		frames: filterFrames(c.Conn), introducer: newIntroducer(c.Brokers),
+		frames: filterFrames(c.Conn), introducer: newIntroducer(c.Brokers), relays: newRelays(),
 		edition: uint16(rand.Uint32()), // so that it is another one after a restart
 	}
 	r.authority = newAuthority(c.Key, c.Floors, c.Now())
@@ -256,6 +258,7 @@ func (r *Responder) Run(ctx context.Context) error {
 		_ = r.c.Conn.Close() // nothing was to be kept
 	})
 	<-ready
+	r.relays.start(inner, &wg)
 	r.refresh(r.c.Now(), tableAge)
 	err := r.read()
 	cancel()

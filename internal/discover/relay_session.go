@@ -1,0 +1,264 @@
+package discover
+
+import (
+	"context"
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/ipv4"
+)
+
+// relaySession is one sweep that is relayed for an operator. Its own goroutine sends what is ordered and what came in; one more
+// for each link reads. Nothing is ever sent to anybody but the requester, which has shown that it is where it says, and on the links.
+type relaySession struct {
+	r         *Responder
+	set       *settings // in force when it began; with others it ends
+	sweep     uint64
+	operator  [8]byte
+	requester netip.AddrPort
+	source    []byte // control message for what goes to the requester
+	nonce     [16]byte
+	began     time.Time
+	links     []*sessionLink
+	last      atomic.Int64 // when the last order came, in Unix nanoseconds
+
+	orders  chan []byte
+	replies chan entry
+	done    chan struct{} // closed when it is over
+	stop    context.CancelFunc
+
+	// What follows belongs to the goroutine of the session.
+	send     func(b, oob []byte, to netip.AddrPort) error
+	down, up cipher.AEAD // open orders, seal batches
+	seen     seen
+	seq      uint32
+	batch    []byte // entries that wait
+	out      []byte
+	flushing *time.Timer
+	ordered  bucket
+	told     bucket
+	total    int // bytes that went back
+}
+
+// sessionLink is a network that is relayed to.
+type sessionLink struct {
+	iface  iface
+	prefix netip.Prefix
+	to     netip.Addr // the broadcast address
+	conn   *net.UDPConn
+	at     netip.AddrPort
+}
+
+// start runs the session until it is over or ctx ends.
+func (s *relaySession) start(ctx context.Context, running *sync.WaitGroup) {
+	inner, cancel := context.WithTimeout(ctx, relayLife)
+	s.stop = cancel
+	var readers sync.WaitGroup
+	for i, l := range s.links {
+		readers.Go(func() { s.read(inner, i, l) })
+	}
+	running.Go(func() {
+		defer cancel()
+		s.serve(inner)
+		close(s.done)
+		for _, l := range s.links {
+			_ = l.conn.Close() // nothing was to be kept
+		}
+		cancel()
+		readers.Wait()
+	})
+}
+
+// end has the session end; it does not wait for that.
+func (s *relaySession) end() { s.stop() }
+
+// ended reports whether the session is over.
+func (s *relaySession) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// serve works orders and replies off until the session is over.
+func (s *relaySession) serve(ctx context.Context) {
+	s.flushing = time.NewTimer(time.Hour)
+	defer s.flushing.Stop()
+	idle := time.NewTimer(relayIdle)
+	defer idle.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-idle.C:
+			return
+		case <-s.flushing.C:
+			s.flush()
+		case e := <-s.replies:
+			s.add(e)
+		case b := <-s.orders:
+			more, err := s.obey(b)
+			if err != nil {
+				s.r.tally.note(malformed, s.r.c.Now(), func() any { return s.requester.String() + ": " + err.Error() })
+				continue
+			}
+			if !more {
+				return
+			}
+			s.last.Store(s.r.c.Now().UnixNano())
+			idle.Reset(relayIdle)
+		}
+		if s.r.settings.Load() != s.set || s.total > relayMost {
+			return
+		}
+	}
+}
+
+// errOrder says that a relay does not send what it was ordered to.
+var errOrder = errors.New("order is not for a request of this sweep on a link of this host")
+
+// obey does what an order says, and returns false if that is to end.
+func (s *relaySession) obey(b []byte) (more bool, err error) {
+	h, err := parseRelayHead(b)
+	if err != nil {
+		return true, err
+	}
+	body, err := openRelay(b, s.down)
+	if err != nil {
+		return true, err
+	}
+	if !s.seen.add(h.Seq) {
+		return true, errors.New("order came before")
+	}
+	o, err := parseOrder(body)
+	if err != nil || len(o.request) == 0 {
+		return err != nil, err
+	}
+	if o.link >= len(s.links) {
+		return true, errOrder
+	}
+	l := s.links[o.link]
+	now := s.r.c.Now()
+	if err := s.fits(l, o, now); err != nil {
+		return true, err
+	}
+	if s.ordered = orderPace.fill(s.ordered, now); s.ordered.tokens < 1 {
+		s.r.tally.note(rate, now, func() any { return s.requester.String() })
+		return true, nil
+	}
+	s.ordered.tokens--
+	to := l.to
+	if o.to.IsValid() {
+		to = o.to
+	}
+	if err := l.send(o.request, netip.AddrPortFrom(to, s.port())); err != nil {
+		s.r.tally.note(sendFailed, now, func() any { return err })
+		return true, nil
+	}
+	s.r.tally.note(relayed, now, nil)
+	return true, nil
+}
+
+// fits checks that an order is for a request that this host could have sent itself, in this sweep of this operator: signed for
+// its address on that link. What is no such request no relay sends, whoever orders it; so no relay ever relays for a relay.
+func (s *relaySession) fits(l *sessionLink, o order, now time.Time) error {
+	q, _, err := parseRequestHeader(o.request)
+	if err != nil {
+		return err
+	}
+	mac := l.iface.MAC.String() == net.HardwareAddr(q.MAC[:]).String() || q.MAC == [6]byte{}
+	skew := now.Sub(q.Time)
+	switch {
+	case !q.Signed || q.Operator != s.operator || q.Sweep != s.sweep || len(o.request)%2 != 0:
+		return errOrder
+	case q.Requester != l.prefix.Addr() || int(q.PrefixLen) != l.prefix.Bits() || !mac || q.ReplyPort != 0 || q.BrokerPort != 0:
+		return errOrder
+	case skew > maxSkew || skew < -maxSkew:
+		return errors.New("request is not of now")
+	case o.to.IsValid() && !l.iface.connects(o.to):
+		return errOrder
+	}
+	return nil
+}
+
+// port is where hosts are asked: where this one is.
+func (s *relaySession) port() uint16 { return s.r.c.Conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+
+// send sends a request on the link, to a host or to everybody.
+func (l *sessionLink) send(b []byte, to netip.AddrPort) error {
+	_, _, err := l.conn.WriteMsgUDPAddrPort(withTail(b), (&ipv4.ControlMessage{IfIndex: l.iface.Index}).Marshal(), to)
+	return err
+}
+
+// read hands on the replies that come in on a link until its socket is closed.
+func (s *relaySession) read(ctx context.Context, link int, l *sessionLink) {
+	const maxErrors = 100 // in a row
+	buf := make([]byte, maxReply+1)
+	for failed := 0; failed < maxErrors; {
+		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			failed++
+			continue
+		}
+		failed = 0
+		src := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if !s.isReply(buf[:n], src, l) {
+			s.r.tally.note(malformed, s.r.c.Now(), func() any { return src.String() + ": no reply to what was relayed" })
+			continue
+		}
+		select {
+		case s.replies <- entry{link: link, from: src.Addr(), reply: append([]byte(nil), buf[:n]...)}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// isReply reports whether a datagram can be a host's reply in this sweep. What it says is for the operator alone.
+func (s *relaySession) isReply(b []byte, from netip.AddrPort, l *sessionLink) bool {
+	return len(b) >= replyHeader && len(b) <= maxReply && string(b[:len(magic)]) == magic && b[4] == wireVersion && b[5] == typeReply &&
+		binary.BigEndian.Uint64(b[offSweep:]) == s.sweep && from.Port() == s.port() && (from.Addr() == l.prefix.Addr() || l.iface.connects(from.Addr()))
+}
+
+// add puts a reply into the batch.
+func (s *relaySession) add(e entry) {
+	if len(s.batch)+entryHead+len(e.reply) > batchMax-relayHeader-sealNonce-sealTag {
+		s.flush()
+	}
+	if len(s.batch) == 0 {
+		s.flushing.Reset(batchWait)
+	}
+	s.batch = e.append(s.batch)
+}
+
+// flush sends the batch to the requester.
+func (s *relaySession) flush() {
+	s.flushing.Stop()
+	if len(s.batch) == 0 {
+		return
+	}
+	now := s.r.c.Now()
+	s.seq++
+	s.out = sealRelay(s.out, relayHead{Kind: kindBatch, Sweep: s.sweep, Operator: s.operator, Time: now, Seq: s.seq}, s.batch, s.up)
+	s.batch = s.batch[:0]
+	if s.told = batchPace.fill(s.told, now); s.told.tokens < float64(len(s.out)) {
+		s.r.tally.note(excessive, now, func() any { return s.requester.String() })
+		return
+	}
+	s.told.tokens -= float64(len(s.out))
+	s.total += len(s.out)
+	if err := s.send(s.out, s.source, s.requester); err != nil {
+		s.r.tally.note(sendFailed, now, func() any { return s.requester.String() + ": " + err.Error() })
+	}
+}
