@@ -59,6 +59,7 @@ type Config struct {
 	Buffer   int
 	Range    bool          // so many addresses are asked one after the other that there are no more than two rounds of them
 	Late     bool          // some are asked from round 2 on only
+	Trip     time.Duration // to where the hosts are and back, if that is far
 	Wireless bool          // hosts may sleep between two beacons: longer guards and pauses
 	Filter   int           // bytes that a request has room for
 	Limit    time.Duration // when the sweep ends at the latest

@@ -260,11 +260,11 @@ func (s *Sweep) guard(r *round) time.Duration {
 		if s.c.Wireless {
 			first = max(first, wirelessGuard/3)
 		}
-		return min(first, maxGuard)
+		return min(first, maxGuard) + s.c.Trip*5/4
 	}
 	g := s.rtt.quantile(0.9)*11/10 + 300*time.Microsecond
 	if len(s.rtt.all) < 5 {
-		g = max(g, firstGuard)
+		g = max(g, firstGuard+s.c.Trip*5/4)
 	}
 	if r.sample > 0 {
 		return g

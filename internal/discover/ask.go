@@ -111,7 +111,11 @@ func (s *sweep) encode(q Request) ([]byte, error) {
 // filterRoom returns how many bytes of filter a request has room for.
 func (s *sweep) filterRoom() int {
 	const overhead = 40 + groupTagSize // keys, lengths and numbers of the body
-	return MaxRequest - requestHeader - signatureSize - overhead - len(s.c.Want) - len(s.c.Topic)
+	room := MaxRequest - requestHeader - signatureSize - overhead - len(s.c.Want) - len(s.c.Topic)
+	if len(s.stats.Relays) > 0 {
+		room -= relayOverhead + 1 // a request has an even length
+	}
+	return room
 }
 
 // sendAll sends a datagram to every target of a way but these, and returns to how many.

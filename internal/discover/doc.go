@@ -101,6 +101,58 @@
 //	hello:  46  2  edition of the replies
 //	hello:  48 16  boot id; 0: not known
 //
+// # Relays
+//
+// Routers pass on no broadcasts. An operator asks a network that he is not in by way of a host there that obeys him, its relay. The
+// relay does for him what he can't do, and what it could do itself if it were an operator; the other hosts notice nothing of it.
+// All four kinds of datagram begin alike; the last five fields are those of a ticket:
+//
+//	relay:   0  4  magic "RCL1"
+//	relay:   4  1  version: 1
+//	relay:   5  1  type: 4
+//	relay:   6  1  kind: 1 ticket, 2 offer, 3 order, 4 batch
+//	relay:   7  1  flags: 1 of a ticket, the offer is to be signed, and of an offer, it is
+//	relay:   8  8  sweep id
+//	relay:  16  8  operator key id
+//	relay:  24  8  time: milliseconds since 1970
+//	relay:  32  4  number: of this kind in this sweep, from 1; an offer has that of its ticket
+//	relay:  36  2  length of the body; of a ticket 0
+//	relay:  38  2  zero
+//	relay:  40 16  requester's address, IPv4 as ::ffff:a.b.c.d
+//	relay:  56 16  relay's address: where the ticket goes
+//	relay:  72 16  network that is asked for
+//	relay:  88  1  length of its prefix
+//	relay:  89  7  zeros
+//
+// A ticket has 512 bytes: these 96, zeros, the group tag of these 96 (8 bytes), and the operator's Ed25519 signature over all
+// before it. It goes to one address and is good there, from the address that it names, for half a minute, once. The host checks,
+// in this order: length, magic, version; that it relays at all, and is not open; that the operator is one; time, and that it is
+// not from before its start; replay; that it came from the requester's address and was sent to the relay's; the tag; the rate of
+// signatures; the signature; at most 20 a minute from one address. It takes at most one sweep of an operator at a time, and 8 in all.
+//
+// The offer has no more bytes than the ticket. Its body is sealed like a reply's: the relay's public key, a nonce, and in AES-256-GCM
+// one CBOR map: 1 bytes host id, 2 text host name, 3 bytes nonce of 16, 4 list of links, each a list: address, length of the prefix,
+// MAC (6 bytes, or none). The links are those whose address lies in the network of the ticket. Signed offers have the relay's
+// signature over all before it behind the body.
+//
+// The operator now signs requests as if he were the relay: with its address, prefix and MAC on a link. They are good on that
+// link only, for half a minute, and hosts install the relay as their neighbour. A relay whose key is not in known_hosts gets
+// requests without a MAC, so that nobody who says that he is a relay has others installed where he likes.
+//
+// The body of orders (operator to relay) and batches (relay to operator) is a nonce of 12 bytes and text in AES-256-GCM, with the
+// header as additional data. The keys are the two halves of 64 bytes of HKDF-SHA256 of the same secret, salt the sweep id and the
+// offer's nonce, info "rollcall RCL1 relay", operator's key, host's key: the first for orders, the second for batches. To know them
+// is to have read the offer, so that whoever orders is where the ticket said. An order is the number of a link (1 byte, from 0),
+// the host that is to be asked (4 bytes; 0: all, by the broadcast address), and a request without tail; without a request it ends
+// the sweep. A batch is replies, each: link (1), address of the host (4), length (2), the reply as it came. Each number counts
+// once, and one that is 64 below the highest not at all.
+//
+// The relay sends what it is ordered to if that is a request of this sweep, signed (which the hosts check) with the operator's key
+// id, with its own address, prefix and MAC on that link, from now, without a broker and another port; and no more than 250 a
+// second. Datagrams about relaying are no requests, so no relay relays for a relay. Replies of that sweep from hosts on that link,
+// whatever is in them, go to the address that the ticket came from, and nowhere else: at most 4 MB a second and 64 MB in all, for
+// a minute, until five seconds after the last order, the operator is removed, or the configuration is read anew.
+//
 // # Keys
 //
 // A request is signed with the operator's Ed25519 key. The 8 bytes before its signature are the group tag: the first of
@@ -137,6 +189,12 @@
 //	reply vector 232425262728292adca6320a0b0c00003132000041420055a5016770697a65726f32028144c0a801
 //	reply vector 3205656c696e75780981747463703a2f2f3132372e302e302e313a313838330a8285646770696f60
 //	reply vector 01181c4801020304050607088564686561746764733138623230020140
+//
+// The first 96 bytes of a ticket:
+//
+//	relay vector 52434c31010401010001020304050607a0a1a2a3a4a5a6a70000019e7044887b2122232400000000
+//	relay vector 00000000000000000000ffffc0a8010700000000000000000000ffff0a0901040000000000000000
+//	relay vector 0000ffff0a0900001000000000000000
 //
 // # What a hostile neighbour can still do to an open host
 //

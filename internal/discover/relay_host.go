@@ -37,10 +37,12 @@ type relays struct {
 	running  *sync.WaitGroup // of the sessions' goroutines
 	sessions map[[8]byte]*relaySession
 	rate     *limiter
+	listen   func(local netip.Addr) (*net.UDPConn, error) // opens the socket of a link
 }
 
 func newRelays() relays {
-	return relays{sessions: map[[8]byte]*relaySession{}, rate: newLimiter(ticketEach, ticketAll)}
+	return relays{sessions: map[[8]byte]*relaySession{}, rate: newLimiter(ticketEach, ticketAll),
+		listen: func(local netip.Addr) (*net.UDPConn, error) { return listenFor(local, 0) }}
 }
 
 // start has sessions end with ctx and be waited for by running.
@@ -123,12 +125,15 @@ func (r *Responder) ticket(d *datagram, set *settings) (outcome, error) {
 		return o, nil
 	case !ticketTagged(d.b, op.tagger):
 		return forged, nil
-	case !r.relays.rate.allow(d.src.Addr(), d.at) || !r.authority.allow(f.Index, d.at):
+	case !r.authority.allow(f.Index, d.at):
 		return rate, nil
 	case !signedBy(d.b, op.key):
 		return forged, nil
 	}
 	r.replay.put(key, struct{}{}, d.at)
+	if !r.relays.rate.allow(d.src.Addr(), d.at) { // only here, so that nobody uses up another's allowance
+		return rate, nil
+	}
 	if skew < -startMargin {
 		r.authority.floors.raise(op.id, t.Time.UnixMilli())
 	}
@@ -261,7 +266,7 @@ func (s *relaySession) open(f iface, network netip.Prefix, set *settings) {
 		if !ok || !network.Contains(p.Addr()) || len(s.links) == maxLinks {
 			continue
 		}
-		conn, err := listenFor(p.Addr(), 0)
+		conn, err := s.r.relays.listen(p.Addr())
 		if err != nil {
 			continue
 		}

@@ -170,7 +170,7 @@ func (s *relaySession) obey(b []byte) (more bool, err error) {
 // fits checks that an order is for a request that this host could have sent itself, in this sweep of this operator: signed for
 // its address on that link. What is no such request no relay sends, whoever orders it; so no relay ever relays for a relay.
 func (s *relaySession) fits(l *sessionLink, o order, now time.Time) error {
-	q, _, err := parseRequestHeader(o.request)
+	q, err := ParseRequest(o.request)
 	if err != nil {
 		return err
 	}

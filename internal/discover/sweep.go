@@ -27,14 +27,19 @@ const (
 
 // SweepConfig says whom to ask and for how long.
 type SweepConfig struct {
-	ID         uint64        // 0 for a random one; below 2^53, so that it stands exactly in JSON too
-	Port       int           // 0: Port
-	To         []string      // addresses, or addr:port, to ask instead of every interface's directed broadcast address
-	Interfaces []string      // only these
-	Wait       time.Duration // listen at most this long, 0: 5 s; a sweep ends by itself, see Sweep
-	Want       string        // selector of the hosts that are to answer, see ValidSelector
-	Sealed     bool          // send the sealed form
-	Legacy     bool          // send the original form
+	ID         uint64   // 0 for a random one; below 2^53, so that it stands exactly in JSON too
+	Port       int      // 0: Port
+	To         []string // addresses, or addr:port, to ask instead of every interface's directed broadcast address
+	Interfaces []string // only these
+	// Subnets are networks behind routers, each of which a host there asks for us: a relay. They are asked instead of the networks
+	// that this machine is in. Relays are hosts that may serve for that, beside those of Expect; where none does, all addresses of
+	// a network are asked for one.
+	Subnets []netip.Prefix
+	Relays  []Known
+	Wait    time.Duration // listen at most this long, 0: 5 s; a sweep ends by itself, see Sweep
+	Want    string        // selector of the hosts that are to answer, see ValidSelector
+	Sealed  bool          // send the sealed form
+	Legacy  bool          // send the original form
 	// ReplyTo returns what stands in replyto of the original form for a request that leaves from local; with Topic.
 	ReplyTo func(local netip.Addr) string
 	Topic   string
@@ -74,6 +79,7 @@ type SweepStats struct {
 	Changed               []KeyChange // hosts that are not believed
 	Clocks                int         // hosts whose clock differs from ours by more than 30 s
 	Warnings              []string    // an interface that could not be used, and why
+	Relays                []Relay     // that asked Subnets
 
 	// The rest is about the sealed form only. Complete says that hosts which are there and were not heard are not to be expected:
 	// fewer than PMiss of them. Missing are hosts of Expect that did not answer, however often they were asked.
@@ -108,6 +114,9 @@ func (c *SweepConfig) check() error {
 			return err
 		}
 	}
+	if err := c.checkSubnets(); err != nil {
+		return err
+	}
 	if c.ID == 0 {
 		c.ID = 1 + rand.Uint64N(maxSweep)
 	}
@@ -140,7 +149,7 @@ func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, 
 	}
 	s := newSweep(c, list, found)
 	defer s.close()
-	if err := s.open(list); err != nil {
+	if err := s.open(ctx, list); err != nil {
 		return s.stats, err
 	}
 	err = s.run(ctx)
@@ -212,7 +221,9 @@ func (s *sweep) run(ctx context.Context) error {
 		s.readers.Go(func() { w.read(readers, s.raw) })
 	}
 	s.census = census.New(s.plan())
-	s.start = time.Now()
+	if s.start.IsZero() { // else it began with the tickets
+		s.start = time.Now()
+	}
 	if !s.c.Sealed {
 		return s.runOriginal(ctx)
 	}
@@ -248,6 +259,9 @@ func (s *sweep) plan() census.Config {
 	}
 	if c.Wireless {
 		c.Rate = census.WirelessRate
+	}
+	if len(s.stats.Relays) > 0 {
+		c.Rate, c.Trip = min(c.Rate, relayRate), s.relayTrip()
 	}
 	c.Most = room(nets)
 	return c
@@ -342,6 +356,9 @@ func (s *sweep) conclude(interrupted bool) {
 func (s *sweep) readSockets() {
 	total, busy := uint32(0), len(s.raw)+int(s.opening.Load())+len(s.in) > 0
 	for _, w := range s.ways {
+		if w.relay != nil && w.relay.carrier == nil {
+			continue // it shares the socket of another
+		}
 		state := memInfo(w.conn)
 		total += state.drops
 		busy = busy || state.queued > 0
@@ -396,6 +413,11 @@ func (s *sweep) warn(text string) {
 func (s *sweep) close() {
 	if s.stop != nil {
 		s.stop()
+	}
+	for _, w := range s.ways {
+		if w.relay != nil && w.relay.relay.ways[0] == w {
+			w.relay.relay.dismiss()
+		}
 	}
 	for _, w := range s.ways {
 		_ = w.conn.Close() // nothing was to be kept

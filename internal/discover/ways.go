@@ -28,22 +28,30 @@ type way struct {
 	single   map[netip.AddrPort]bool
 	networks map[uint16][]netip.Prefix
 
+	relay *relayPath // nil: it leads straight to the hosts
+
 	gap  time.Duration // between two datagrams, where many hosts are asked one by one
 	last time.Time     // when the last one went out
 }
 
 // open finds out whom to ask and opens a socket on each local address that is needed for it.
-func (s *sweep) open(list []iface) error {
+func (s *sweep) open(ctx context.Context, list []iface) error {
 	var err error
 	if len(s.c.To) > 0 {
 		err = s.openTo(list)
-	} else {
+	} else if len(s.c.Subnets) == 0 {
 		err = s.openBroadcast(list)
+	}
+	if err == nil {
+		err = s.openSubnets(ctx)
 	}
 	if err == nil && len(s.ways) == 0 {
 		err = errors.New("no interface to ask on: none is up with an IPv4 network; name addresses to ask instead")
-		if len(s.stats.Warnings) > 0 {
-			err = fmt.Errorf("no interface to ask on: %s", strings.Join(s.stats.Warnings, "; "))
+		switch why := strings.Join(s.stats.Warnings, "; "); {
+		case len(s.c.Subnets) > 0:
+			err = errors.New(why)
+		case why != "":
+			err = fmt.Errorf("no interface to ask on: %s", why)
 		}
 	}
 	return err
@@ -250,6 +258,9 @@ func (w *way) asked(from netip.AddrPort) bool {
 // send sends one datagram; a broadcast leaves by the way's own interface even where two are in the same network, and one that
 // this machine's routes forbid leaves for the address of all.
 func (w *way) send(b []byte, to netip.AddrPort) error {
+	if w.relay != nil {
+		return w.relay.send(b, to)
+	}
 	b = withTail(b)
 	if w.gap > 0 {
 		if wait := time.Until(w.last.Add(w.gap)); wait > 0 {
@@ -273,6 +284,12 @@ const batch = 64
 
 // read hands on what comes in until the socket is closed.
 func (w *way) read(ctx context.Context, in chan<- []packet) {
+	if w.relay != nil {
+		if w.relay.carrier != nil {
+			w.relay.carrier.read(ctx, in)
+		}
+		return
+	}
 	const maxErrors = 100 // in a row
 	conn := ipv4.NewPacketConn(w.conn)
 	messages := make([]ipv4.Message, batch)
