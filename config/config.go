@@ -33,6 +33,7 @@ type Discovery struct {
 	ReplyTo             []string `yaml:"reply_to" doc:"host names, addresses or CIDRs that may be replied to beside the datagram's own source"`
 	Legacy              *bool    `yaml:"legacy" doc:"answer unsigned requests; default: true until authorized_operators exists"`
 	Hello               bool     `yaml:"hello" doc:"say HELLO to the network at the start and at a new address, and BYE at the end; only on port 37030"`
+	Relay               bool     `yaml:"relay" doc:"ask this host's networks for operators who are in other ones; only where authorized_operators exists"`
 	AuthorizedOperators string   `yaml:"authorized_operators" doc:"file of the operators who may ask and control"`
 	ExtAddr             ExtAddr  `yaml:"extaddr"`
 }
@@ -97,6 +98,7 @@ func Default() Config {
 		Discovery: Discovery{
 			Port:                37030,
 			Hello:               true,
+			Relay:               true,
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},

@@ -88,6 +88,7 @@ func wantDefaults() Config {
 		Discovery: Discovery{
 			Port:                37030,
 			Hello:               true,
+			Relay:               true,
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
@@ -143,6 +144,7 @@ func TestLoadFull(t *testing.T) {
 			ReplyTo:             []string{"pibot01", "pibot02.example.org", "192.168.1.7", "10.0.0.0/8", "fd00::/8", "::1"},
 			Legacy:              ptr(false),
 			Hello:               true,
+			Relay:               true,
 			AuthorizedOperators: "/tmp/operators",
 			ExtAddr:             ExtAddr{URL: "https://example.org/ip?format=text", Every: reports.Duration(90 * time.Minute)},
 		},

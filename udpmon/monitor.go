@@ -211,6 +211,7 @@ func (m *monitor) newResponder() error {
 		Conn: m.conn, Interfaces: m.cfg.Discovery.Interfaces, Legacy: m.legacy, Open: m.open, Operators: m.mayAsk, Key: m.key,
 		Floors: filepath.Join(m.cfg.StateDir, "floors.json"), Guard: guard, Passes: m.passes,
 		KnownHost: m.hosts.has, Publish: m.publish, ExtAddr: m.ext.get, Brokers: m.brokers, Hello: m.cfg.Discovery.Hello && m.cfg.Discovery.Port == discover.Port,
+		Relay:        m.cfg.Discovery.Relay,
 		Swept:        func(id reports.ID) { m.hosts.sweep(id, m.now()) },
 		LocalReplyTo: m.at.replyTo, LocalTopic: "/" + m.cfg.Host + "/report", Log: m.log,
 	})

@@ -21,6 +21,7 @@ import (
 type asking struct {
 	to         []string
 	interfaces []string
+	subnets    []string
 	wait       time.Duration
 	waitSaid   func() bool // the user has said how long to wait
 	want       string
@@ -44,6 +45,7 @@ func (q *asking) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var((*words)(&q.to), "to", "host, host:port, broadcast address or network (10.1.2.0/24) to ask instead of everybody (may be repeated)")
 	f.Var((*words)(&q.interfaces), "interface", "network interface to ask on; default: every usable one (may be repeated)")
+	f.Var((*words)(&q.subnets), "subnet", "network behind a router (10.9.0.0/16) to ask through a host there, instead of everybody (may be repeated)")
 	f.DurationVar(&q.wait, "wait", longestWait, "how long to listen for answers at most; by mqtt 1s unless it is said")
 	q.waitSaid = func() bool { return f.Changed("wait") }
 	f.IntVar(&q.port, "port", discover.Port, "UDP port to ask")
@@ -87,6 +89,9 @@ func (q *asking) check() error {
 			return usagef("--to: %q is neither HOST nor HOST:PORT", s)
 		}
 	}
+	if _, err := q.networks(); err != nil {
+		return err
+	}
 	if slices.Contains(q.interfaces, "") {
 		return usagef(`--interface: "" is no network interface`)
 	}
@@ -106,6 +111,21 @@ func (q *asking) check() error {
 		return usagef("--via: %q is none of udp, mqtt, both", q.via)
 	}
 	return nil
+}
+
+// networks returns --subnet.
+func (q *asking) networks() (out []netip.Prefix, err error) {
+	for _, s := range q.subnets {
+		p, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 30:
+			return nil, usagef("--subnet: %q is not an IPv4 network such as 10.9.0.0/16", s)
+		case q.via != viaUDP:
+			return nil, usagef("--subnet: answers come by UDP, not --via %s", q.via)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 // splitTo takes an element of --to apart: the host is a name or an address, "" if it is neither; the port is "" where none is
@@ -197,6 +217,12 @@ func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discove
 	}
 	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait, Want: q.want,
 		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
+	if conf.Subnets, err = q.networks(); err != nil {
+		return rd, err
+	}
+	if len(conf.Subnets) > 0 {
+		conf.Relays = a.openCache().relays(conf.Subnets)
+	}
 	if conf.Sealed {
 		who, err := a.who()
 		if err != nil {

@@ -248,6 +248,18 @@ func (c *cache) expect(scope string) (out []discover.Known) {
 	return out
 }
 
+// relays returns the hosts in these networks that may ask the others there for us: those that have a key.
+func (c *cache) relays(nets []netip.Prefix) (out []discover.Known) {
+	for _, e := range c.Hosts {
+		at, err := netip.ParseAddrPort(e.Probe)
+		if err != nil || !e.Sealed || !slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(at.Addr()) }) {
+			continue
+		}
+		out = append(out, expected(e.ID, e.Probe)...)
+	}
+	return out
+}
+
 // nameOf returns what a person calls the host of an id.
 func (c *cache) nameOf(id discover.ID) string {
 	for _, e := range c.Hosts {
@@ -272,7 +284,7 @@ func (q *asking) scope() string {
 		}
 	}
 	slices.Sort(nets)
-	sum := sha256.Sum256(fmt.Append(nil, nets, err, q.to, q.interfaces, q.port, q.want))
+	sum := sha256.Sum256(fmt.Append(nil, nets, err, q.to, q.interfaces, q.port, q.want, q.subnets))
 	return hex.EncodeToString(sum[:8])
 }
 

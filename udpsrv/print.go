@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 
+	"rollcall/internal/discover"
 	"rollcall/reports"
 )
 
@@ -107,6 +109,9 @@ func (a *app) summary(rd *round) {
 	}
 	fmt.Fprintf(a.err, "%s, %s in %s (%d datagrams sent, %d received)\n", plural(len(rd.hosts), "host"),
 		plural(rd.services(), "service"), rd.took(), rd.stats.Sent, rd.stats.Received)
+	for _, r := range rd.stats.Relays {
+		fmt.Fprintln(a.err, clean(through(r)))
+	}
 	fmt.Fprintln(a.err, clean(rd.verdict()))
 	if len(rd.missing) > 0 {
 		a.warnf("missing, known from the last sweep: %s", listed(rd.missing))
@@ -119,6 +124,19 @@ func (a *app) summary(rd *round) {
 		a.warnf("%s came too fast and lost", plural(rd.dropped, "answer"))
 	}
 	a.notes(rd.roll)
+}
+
+// through says which host has asked a network for us.
+func through(r discover.Relay) string {
+	var nets []string
+	for _, p := range r.Networks {
+		nets = append(nets, p.Masked().String())
+	}
+	text := fmt.Sprintf("through %s at %s: %s", r.Hostname, r.At.Addr(), strings.Join(nets, ", "))
+	if !r.Known {
+		text += " (its key is not known, so that its network needed ARP; accept it with udpsrv trust)"
+	}
+	return text
 }
 
 // verdict says whether all who are there were heard.

@@ -32,7 +32,7 @@ func newSweep(a *app) *cobra.Command {
 
 Rows come as answers come. With --via mqtt the question is put in the original form, and the answers are collected at the
 broker that --broker names, or at one that is opened for the time of the sweep.`,
-		Example: "  udpsrv sweep\n  udpsrv sweep --json | jq '.hosts[].hostname'\n  udpsrv sweep --watch\n  udpsrv sweep --want 'pizero*,service=gpio'\n  udpsrv sweep --to 10.1.2.3,10.1.2.4",
+		Example: "  udpsrv sweep\n  udpsrv sweep --json | jq '.hosts[].hostname'\n  udpsrv sweep --watch\n  udpsrv sweep --want 'pizero*,service=gpio'\n  udpsrv sweep --to 10.1.2.3,10.1.2.4\n  udpsrv sweep --subnet 10.9.0.0/16",
 		Args:    noArgs,
 		RunE:    action(func(ctx context.Context, _ []string) error { return s.run(ctx, a) }),
 	}
@@ -58,6 +58,9 @@ func (s *sweeping) run(ctx context.Context, a *app) (err error) {
 	}
 	if s.every <= 0 {
 		return usagef("--every: %s is not more than 0", s.every)
+	}
+	if s.watch && len(s.subnets) > 0 {
+		return usagef("--watch follows the networks that this machine is in, not those of --subnet")
 	}
 	var c *collector
 	if s.via != viaUDP {
