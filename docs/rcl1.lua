@@ -1,7 +1,8 @@
 -- Wireshark dissector of Rollcall's discovery, sealed form version 1 (fields: internal/discover/doc.go).
 -- Use: tshark -X lua_script:docs/rcl1.lua, or copy it to ~/.local/lib/wireshark/plugins/.
 local rcl1 = Proto("rcl1", "Rollcall discovery")
-local types = { [1] = "request", [2] = "reply", [3] = "hello" }
+local types = { [1] = "request", [2] = "reply", [3] = "hello", [4] = "relay" }
+local kinds = { [1] = "ticket", [2] = "offer", [3] = "order", [4] = "batch" }
 
 -- Fields by type: name, text, offset, size, and what it is (default: a number).
 local layout = {
@@ -25,9 +26,18 @@ local layout = {
     { "time", "Time", 24, 8, "ms" }, { "seq", "Seq", 32, 4 }, { "age", "Age (s)", 36, 4 }, { "mac", "Host's MAC", 40, 6, "ether" },
     { "edition", "Edition", 46, 2 }, { "boot", "Boot id", 48, 16, "bytes" },
   },
+  [4] = {
+    { "kind", "Kind", 6, 1, "kind" }, { "flags", "Flags", 7, 1 }, { "sweep", "Sweep", 8, 8 }, { "operator", "Operator key", 16, 8, "bytes" },
+    { "time", "Time", 24, 8, "ms" }, { "number", "Number", 32, 4 }, { "bodylen", "Body length", 36, 2 },
+  },
 }
-local header = { [1] = 102, [2] = 64, [3] = 64 }
-local signed = { [1] = 1, [2] = 16, [3] = 1 } -- the flag that says so
+-- What only a ticket has.
+local ticket = {
+  { "requester", "Requester", 40, 16, "ipv6" }, { "relay", "Relay", 56, 16, "ipv6" }, { "network", "Network", 72, 16, "ipv6" },
+  { "prefix", "Prefix length", 88, 1 },
+}
+local header = { [1] = 102, [2] = 64, [3] = 64, [4] = 40 }
+local signed = { [1] = 1, [2] = 16, [3] = 1, [4] = 256 } -- the flag that says so
 
 local f = {
   version = ProtoField.uint8("rcl1.version", "Version"),
@@ -42,6 +52,7 @@ local f = {
 local make = {
   hex = function(n, t, s) return ProtoField.uint16(n, t, base.HEX) end,
   bytes = function(n, t) return ProtoField.bytes(n, t) end,
+  kind = function(n, t) return ProtoField.uint8(n, t, base.DEC, kinds) end,
   ipv6 = function(n, t) return ProtoField.ipv6(n, t) end,
   ether = function(n, t) return ProtoField.ether(n, t) end,
   ms = function(n, t) return ProtoField.absolute_time(n, t, base.UTC) end,
@@ -49,12 +60,13 @@ local make = {
     return (size == 8 and ProtoField.uint64 or size == 4 and ProtoField.uint32 or size == 2 and ProtoField.uint16 or ProtoField.uint8)(n, t)
   end,
 }
-for kind, list in pairs(layout) do
+local function declare(kind, list)
   for _, d in ipairs(list) do
-    local name = types[kind] .. "_" .. d[1]
-    f[name] = make[d[5] or "number"]("rcl1." .. types[kind] .. "." .. d[1], d[2], d[4])
+    f[types[kind] .. "_" .. d[1]] = make[d[5] or "number"]("rcl1." .. types[kind] .. "." .. d[1], d[2], d[4])
   end
 end
+for kind, list in pairs(layout) do declare(kind, list) end
+declare(4, ticket)
 rcl1.fields = f
 local short = ProtoExpert.new("rcl1.short", "Datagram is cut off", expert.group.MALFORMED, expert.severity.ERROR)
 rcl1.experts = { short }
@@ -73,6 +85,28 @@ local function body(tree, tvb, pinfo, from, len, sealed)
   if cbor then cbor:call(tvb(from, len):tvb(), pinfo, sub) end
 end
 
+-- What is about relaying: a ticket is open, the bodies of the others are encrypted.
+local function relay(tvb, pinfo, tree)
+  local kind, last = tvb(6, 1):uint(), tvb:len()
+  local len = tvb(36, 2):uint()
+  pinfo.cols.info = "relay " .. (kinds[kind] or kind) .. " sweep=" .. tostring(tvb(8, 8):uint64()) .. " number=" .. tvb(32, 4):uint()
+  if (kind == 1 and last ~= 512) or 40 + len > last then tree:add_proto_expert_info(short) return last end
+  if kind == 1 then
+    for _, d in ipairs(ticket) do value(tree, f["relay_" .. d[1]], tvb(d[3], d[4]), d[5]) end
+    tree:add(f.tag, tvb(440, 8))
+    tree:add(f.signature, tvb(448, 64))
+    return last
+  end
+  local at = 40
+  if kind == 2 and len > 32 then
+    tree:add(f.public, tvb(at, 32))
+    at, len = at + 32, len - 32
+  end
+  if len > 0 then tree:add(f.box, tvb(at, len)) end
+  if at + len + 64 <= last then tree:add(f.signature, tvb(at + len, 64)) end
+  return last
+end
+
 function rcl1.dissector(tvb, pinfo, root)
   if tvb:len() < 8 or tvb(0, 4):string() ~= "RCL1" then return 0 end
   local kind = tvb(5, 1):uint()
@@ -86,6 +120,7 @@ function rcl1.dissector(tvb, pinfo, root)
   for _, d in ipairs(layout[kind]) do
     value(tree, f[types[kind] .. "_" .. d[1]], tvb(d[3], d[4]), d[5])
   end
+  if kind == 4 then return relay(tvb, pinfo, tree) end
   local flags, last = tvb(6, 2):uint(), tvb:len()
   local is_signed = bit.band(flags, signed[kind]) ~= 0
   if kind == 1 and last % 2 == 1 then

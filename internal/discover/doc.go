@@ -140,8 +140,8 @@
 // requests without a MAC, so that nobody who says that he is a relay has others installed where he likes.
 //
 // The body of orders (operator to relay) and batches (relay to operator) is a nonce of 12 bytes and text in AES-256-GCM, with the
-// header as additional data. The keys are the two halves of 64 bytes of HKDF-SHA256 of the same secret, salt the sweep id and the
-// offer's nonce, info "rollcall RCL1 relay", operator's key, host's key: the first for orders, the second for batches. To know them
+// header as additional data. The keys are the two halves of 64 bytes, expanded from what a pair has extracted (below) with the info
+// "rollcall RCL1 relay", sweep id, the offer's nonce: the first for orders, the second for batches. To know them
 // is to have read the offer, so that whoever orders is where the ticket said. An order is the number of a link (1 byte, from 0),
 // the host that is to be asked (4 bytes; 0: all, by the broadcast address), and a request without tail; without a request it ends
 // the sweep. A batch is replies, each: link (1), address of the host (4), length (2), the reply as it came. Each number counts

@@ -186,11 +186,11 @@ func (s *sweep) openOffer(b []byte, h relayHead, from netip.AddrPort) (*carried,
 	if err != nil {
 		return nil, err
 	}
-	shared, err := s.opener.ring.shared(s.c.Key, key)
+	secret, err := share(s.c.Key, key, s.opener.own, key)
 	if err != nil {
 		return nil, err
 	}
-	box, err := seal(shared, s.c.ID, s.opener.own, key)
+	box, err := seal(secret, s.c.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (s *sweep) openOffer(b []byte, h relayHead, from netip.AddrPort) (*carried,
 		return nil, errNotIntroduced
 	}
 	relay := &carried{at: from, offer: o, known: ok, head: relayHead{Kind: kindOrder, Sweep: s.c.ID, Operator: s.c.Key.ID()}}
-	relay.orders, relay.batches, err = relayKeys(shared, s.c.ID, o.Nonce, s.opener.own, key)
+	relay.orders, relay.batches, err = relayKeys(secret, s.c.ID, o.Nonce)
 	return relay, err
 }
 

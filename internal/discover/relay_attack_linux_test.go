@@ -82,16 +82,16 @@ func (a *attacker) session() (o offer, orders, batches cipher.AEAD) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared, err := a.n.op.Shared(key)
+	secret, err := share(a.n.op, key, public(a.n.op), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	box, err := seal(shared, h.Sweep, public(a.n.op), key)
+	box, err := seal(secret, h.Sweep)
 	if err == nil {
 		o, err = openOffer(h, b, box)
 	}
 	if err == nil {
-		orders, batches, err = relayKeys(shared, h.Sweep, o.Nonce, public(a.n.op), key)
+		orders, batches, err = relayKeys(secret, h.Sweep, o.Nonce)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func badTickets(a, other *attacker) {
 // nonceBox seals with a key that nobody has.
 func nonceBox(t testing.TB) cipher.AEAD {
 	t.Helper()
-	box, _, err := relayKeys([]byte("x"), 1, [16]byte{}, public(newKey(t, "a")), public(newKey(t, "b")))
+	box, _, err := relayKeys(Secret{1}, 1, [16]byte{})
 	if err != nil {
 		t.Fatal(err)
 	}

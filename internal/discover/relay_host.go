@@ -216,13 +216,13 @@ func (r *Responder) begin(d *datagram, t ticket, op *operator, set *settings) (*
 		orders: make(chan []byte, relayedOrders), replies: make(chan entry, relayedOrders), done: make(chan struct{})}
 	rand.Read(s.nonce[:]) //nolint:errcheck // never fails, by its documentation
 	s.last.Store(d.at.UnixNano())
-	if op.shared == nil {
+	if op.secret == nil {
 		if _, err := r.authority.box(op, t.Sweep); err != nil {
 			return nil, sendFailed, err
 		}
 	}
 	var err error
-	if s.down, s.up, err = relayKeys(op.shared, t.Sweep, s.nonce, op.key, r.authority.own); err != nil {
+	if s.down, s.up, err = relayKeys(*op.secret, t.Sweep, s.nonce); err != nil {
 		return nil, sendFailed, err
 	}
 	send, err := newSender(r.c.Conn)

@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"rollcall/reports"
 )
 
@@ -182,6 +184,9 @@ type relayLink struct {
 	MAC    [6]byte
 }
 
+// tolerant reads offers: what a newer relay adds is passed over. It is never changed.
+var tolerant = must(decodeOptions(cbor.ExtraDecErrorNone).DecMode())
+
 // offer is what a relay answers a ticket with. Only the operator of the ticket can read it, and who has read it was where the
 // ticket says that it came from.
 type offer struct {
@@ -254,7 +259,7 @@ func openOffer(h relayHead, b []byte, box cipher.AEAD) (offer, error) {
 		return offer{}, errSeal
 	}
 	var in offerBody
-	if err := decode(lenient, raw, &in); err != nil {
+	if err := decode(tolerant, raw, &in); err != nil {
 		return offer{}, err
 	}
 	o := offer{relayHead: h, Name: in.Name, Key: key}
@@ -285,9 +290,9 @@ func (o offer) iface(l relayLink) iface {
 }
 
 // relayKeys returns what seals orders and what seals batches, in one sweep by one relay.
-func relayKeys(shared []byte, sweep uint64, nonce [16]byte, operator, host ed25519.PublicKey) (orders, batches cipher.AEAD, err error) {
-	salt := append(binary.BigEndian.AppendUint64(nil, sweep), nonce[:]...)
-	key, err := hkdf.Key(sha256.New, shared, salt, "rollcall RCL1 relay"+string(operator)+string(host), 64)
+func relayKeys(s Secret, sweep uint64, nonce [16]byte) (orders, batches cipher.AEAD, err error) {
+	info := append(binary.BigEndian.AppendUint64([]byte("rollcall RCL1 relay"), sweep), nonce[:]...)
+	key, err := hkdf.Expand(sha256.New, s[:], string(info), 64)
 	if err != nil {
 		return nil, nil, fmt.Errorf("derive key: %w", err)
 	}

@@ -115,11 +115,11 @@ func TestOffer(t *testing.T) {
 // sealBox returns what seals and opens between two keys; either may be the operator's.
 func sealBox(t *testing.T, own, other trust.Key, sweep uint64) cipher.AEAD {
 	t.Helper()
-	shared, err := own.Shared(public(other))
+	secret, err := share(own, public(other), []byte("operator"), []byte("host"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	box, err := seal(shared, sweep, []byte("operator"), []byte("host"))
+	box, err := seal(secret, sweep)
 	if err != nil {
 		t.Fatal(err)
 	}

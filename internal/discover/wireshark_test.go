@@ -34,8 +34,13 @@ func TestWireshark(t *testing.T) {
 		t.Fatal(err)
 	}
 	hello := Hello{Bye: true, Host: host, Seq: 5, Time: time.UnixMilli(1_770_000_000_123)}
+	paper, err := vectorTicket().sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := sealRelay(nil, relayHead{Kind: kindOrder, Sweep: 4243, Seq: 9, Time: time.UnixMilli(5)}, []byte("x"), nonceBox(t))
 	file := filepath.Join(t.TempDir(), "x.pcap")
-	writePcap(t, file, withTail(mustSign(t, q, key)), reply, box, hello.marshal(key), reply[:40], []byte(`{"cmd":"status"}`))
+	writePcap(t, file, withTail(mustSign(t, q, key)), reply, box, hello.marshal(key), paper, order, reply[:40], []byte(`{"cmd":"status"}`))
 	cmd := exec.Command("tshark", "-n", "-r", file, "-X", "lua_script:../../docs/rcl1.lua", "-V")
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	out, err := cmd.CombinedOutput()
@@ -46,13 +51,14 @@ func TestWireshark(t *testing.T) {
 	for _, want := range []string{"Rollcall request", "Sweep: 4242", "Seq: 7", "Requester: ::ffff:127.0.0.1", "Requester's MAC: 02:00:00:00:00:07",
 		"Prefix length: 8", "Group tag: ", "Signature: ", "Tail: 00", `pizero*`, "Rollcall reply", "Host: a001020304050607", "First seq heard: 1",
 		"Replies sent: 2", "Delay (us): 33", "pizero2", "Body, encrypted: eeee", "Rollcall hello", "Time: Feb  2, 2026 02:40:00.123000000 UTC",
-		"Host's public key: ", "Datagram is cut off"} {
+		"Host's public key: ", "Rollcall relay", "Kind: ticket (1)", "Relay: ::ffff:10.9.1.4", "Network: ::ffff:10.9.0.0", "Prefix length: 16",
+		"Kind: order (3)", "Sweep: 4243", "Number: 9", "Datagram is cut off"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("tshark does not show %q", want)
 		}
 	}
-	if n := strings.Count(text, "Rollcall "); n < 5 || strings.Contains(text, "Lua Error") {
-		t.Errorf("%d datagrams are Rollcall's, want 5:\n%s", n, text)
+	if n := strings.Count(text, "Rollcall "); n < 7 || strings.Contains(text, "Lua Error") {
+		t.Errorf("%d datagrams are Rollcall's, want 7:\n%s", n, text)
 	}
 	if t.Failed() {
 		t.Log(text)
