@@ -71,12 +71,27 @@ type document struct {
 	Complete  bool            `json:"complete"`          // nobody who is there is unheard, but for PMiss
 	PMiss     float64         `json:"p_miss"`            // bound of the number of hosts that are unheard
 	Missing   []string        `json:"missing,omitempty"` // known hosts that did not answer
+	Relays    []relay         `json:"relays,omitempty"`  // that asked networks behind routers
 	Hosts     []reports.Found `json:"hosts"`
+}
+
+// relay is what sweep --json prints of a host that asked for us.
+type relay struct {
+	ID       string   `json:"id"`
+	Hostname string   `json:"hostname"`
+	IPAddr   string   `json:"ipaddr"`
+	Networks []string `json:"networks"`
+	Known    bool     `json:"known"` // its key is
+	RTT      float64  `json:"rtt_ms"`
 }
 
 func (rd *round) document() document {
 	d := document{ID: rd.id, ElapsedMS: rd.elapsed.Milliseconds(), Hosts: []reports.Found{},
 		Complete: rd.stats.Complete, PMiss: rd.stats.PMiss, Missing: rd.missing}
+	for _, r := range rd.stats.Relays {
+		d.Relays = append(d.Relays, relay{r.Host.String(), r.Hostname, r.At.Addr().String(), networksOf(r), r.Known,
+			float64(r.RTT.Microseconds()) / 1000})
+	}
 	for _, h := range rd.sorted() {
 		d.Hosts = append(d.Hosts, h.public())
 	}
@@ -128,15 +143,19 @@ func (a *app) summary(rd *round) {
 
 // through says which host has asked a network for us.
 func through(r discover.Relay) string {
-	var nets []string
-	for _, p := range r.Networks {
-		nets = append(nets, p.Masked().String())
-	}
-	text := fmt.Sprintf("through %s at %s: %s", r.Hostname, r.At.Addr(), strings.Join(nets, ", "))
+	text := fmt.Sprintf("through %s at %s: %s", r.Hostname, r.At.Addr(), strings.Join(networksOf(r), ", "))
 	if !r.Known {
 		text += " (its key is not known, so that its network needed ARP; accept it with udpsrv trust)"
 	}
 	return text
+}
+
+// networksOf returns the networks that a relay has asked.
+func networksOf(r discover.Relay) (out []string) {
+	for _, p := range r.Networks {
+		out = append(out, p.Masked().String())
+	}
+	return out
 }
 
 // verdict says whether all who are there were heard.
