@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,10 +58,13 @@ func (s *sweep) openSubnets(ctx context.Context) error {
 			s.warn(fmt.Sprintf("network %v: %v", n, err))
 		}
 	}
-	if len(rc.c.sessions) == 0 {
-		return conn.Close()
+	if len(rc.c.sessions) > 0 {
+		return conn.SetReadDeadline(time.Time{})
 	}
-	return conn.SetReadDeadline(time.Time{})
+	if err := conn.Close(); err != nil || len(s.ways) > 0 {
+		return err
+	}
+	return errors.New(strings.Join(s.stats.Warnings, "; "))
 }
 
 // recruit finds relays for a network: among the hosts that are known there, or else by asking address after address.

@@ -149,7 +149,10 @@ func Sweep(ctx context.Context, c SweepConfig, found func(Answer)) (SweepStats, 
 	}
 	s := newSweep(c, list, found)
 	defer s.close()
-	if err := s.open(ctx, list); err != nil {
+	if err := s.open(list); err != nil {
+		return s.stats, err
+	}
+	if err := s.openSubnets(ctx); err != nil {
 		return s.stats, err
 	}
 	err = s.run(ctx)

@@ -223,7 +223,7 @@ func TestSweepGoesOnWhenAnInterfaceFails(t *testing.T) {
 	found := 0
 	s := newSweep(c, list, func(Answer) { found++ })
 	defer s.close()
-	if err := s.open(t.Context(), list); err != nil {
+	if err := s.open(list); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.run(t.Context()); err != nil {

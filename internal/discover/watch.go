@@ -100,6 +100,9 @@ func NewWatch(c WatchConfig) (*Watch, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if len(c.Subnets) > 0 {
+		return nil, errors.New("networks behind routers can't be watched")
+	}
 	if c.Warn == nil {
 		c.Warn = func(string) {}
 	}

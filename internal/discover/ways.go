@@ -35,23 +35,19 @@ type way struct {
 }
 
 // open finds out whom to ask and opens a socket on each local address that is needed for it.
-func (s *sweep) open(ctx context.Context, list []iface) error {
+func (s *sweep) open(list []iface) error {
 	var err error
 	if len(s.c.To) > 0 {
 		err = s.openTo(list)
 	} else if len(s.c.Subnets) == 0 {
 		err = s.openBroadcast(list)
-	}
-	if err == nil {
-		err = s.openSubnets(ctx)
+	} else {
+		return nil // see openSubnets
 	}
 	if err == nil && len(s.ways) == 0 {
 		err = errors.New("no interface to ask on: none is up with an IPv4 network; name addresses to ask instead")
-		switch why := strings.Join(s.stats.Warnings, "; "); {
-		case len(s.c.Subnets) > 0:
-			err = errors.New(why)
-		case why != "":
-			err = fmt.Errorf("no interface to ask on: %s", why)
+		if len(s.stats.Warnings) > 0 {
+			err = fmt.Errorf("no interface to ask on: %s", strings.Join(s.stats.Warnings, "; "))
 		}
 	}
 	return err
