@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,9 @@ import (
 
 // version is set by the linker (Makefile).
 var version = "dev"
+
+// settleAfter is how long the start takes at most; then what only it has needed is given back.
+const settleAfter = 10 * time.Second
 
 func main() {
 	run.Main(command)
@@ -48,6 +52,7 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, stdout, s
 			}
 			failure = run.ExitFailed
 			log := run.Logger(stderr)
+			defer time.AfterFunc(settleAfter, run.Settle).Stop()
 			return supervise(cmd.Context(), cfg, func() (config.Config, error) { return config.Load(path) }, hup, log)
 		},
 	}
