@@ -50,6 +50,7 @@ type face struct {
 // standing is what a face has put on the broker. It is kept over restarts, so that nothing stays behind.
 type standing struct {
 	Topics   map[string]string `json:"topics"`   // what stands; of values "", that they stand
+	Order    []string          `json:"order"`    // of Topics, as they were published
 	Services []string          `json:"services"` // that it has told of
 	Valued   []string          `json:"valued"`   // whose values stand
 }
@@ -187,6 +188,7 @@ func (f *face) value(s reports.HostService, p reports.Point, payload string) []r
 		}
 		if _, stands := f.standing.Topics[msg.Topic]; !stands && msg.Payload != "" {
 			f.standing.Topics[msg.Topic], more = "", true
+			f.standing.Order = append(f.standing.Order, msg.Topic)
 		}
 	}
 	if more {
@@ -262,17 +264,22 @@ func (f *face) publish(whole bool) bool {
 		for _, topic := range values {
 			next.Topics[topic] = ""
 		}
+		for _, msg := range all {
+			if !slices.Contains(next.Order, msg.Topic) {
+				next.Order = append(next.Order, msg.Topic)
+			}
+		}
 		if g.Service != "" {
 			next.Valued = append(next.Valued, g.Service)
 		}
 	}
-	for _, topic := range slices.Sorted(maps.Keys(f.standing.Topics)) {
+	for _, topic := range f.standing.Order {
 		if _, stands := next.Topics[topic]; !stands {
 			out = append(out, reports.Message{Topic: topic, QoS: 1, Retained: true})
 		}
 	}
 	if len(out) > 0 {
-		both := standing{Topics: maps.Clone(f.standing.Topics), Services: next.Services, Valued: next.Valued} // until the broker has the new ones
+		both := standing{Topics: maps.Clone(f.standing.Topics), Order: slices.Concat(f.standing.Order, next.Order), Services: next.Services, Valued: next.Valued} // until the broker has the new ones
 		maps.Copy(both.Topics, next.Topics)
 		f.save(both)
 		f.send(out...)

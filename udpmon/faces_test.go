@@ -219,6 +219,38 @@ func TestFace(t *testing.T) {
 	retainedBelow(t, broker.URL(), "t/#", "nothing of the service", func(all map[string]string) bool { return len(all) == 1 && all["t/$state"] == "stopped" })
 }
 
+// TestHomie has a controller switch an output of the host's gpio, and be refused.
+func TestHomie(t *testing.T) {
+	t.Parallel()
+	b := startBed(t, withFaces(t, "{homie: {}, homeassistant: {}}"))
+	chip := b.gpio()
+	all := retainedBelow(t, b.m.at.url, "homie/#", "gpio as a device that is ready", func(all map[string]string) bool {
+		return all["homie/5/pi1-gpio/$state"] == "ready" && all["homie/5/pi1-gpio/output/led"] == "false" && all["homie/5/pi1/$state"] == "ready"
+	})
+	if !strings.Contains(all["homie/5/pi1-gpio/$description"], `"led"`) {
+		t.Errorf("description %s", all["homie/5/pi1-gpio/$description"])
+	}
+	heard := listen(t, b.dial(), "homie/5/pi1-gpio/output/led/#", "homie/5/pi1-gpio/$log/+")
+	for range 2 { // what is retained
+		next(t, heard, "state and target")
+	}
+	b.publish("homie/5/pi1-gpio/output/led/set", "true")
+	order := map[string]bool{}
+	for len(order) < 3 {
+		m := next(t, heard, "target and value")
+		order[strings.TrimPrefix(m.Topic, "homie/5/pi1-gpio/output/led")+" "+string(m.Payload)] = true
+	}
+	if !order["/set true"] || !order["/$target true"] || !order[" true"] || chip.Level(3) != 1 {
+		t.Errorf("published %v, line is %d", order, chip.Level(3))
+	}
+	b.publish("homie/5/pi1-gpio/output/led/set", "maybe")
+	for m := next(t, heard, "refusal"); m.Topic != "homie/5/pi1-gpio/$log/error"; m = next(t, heard, "refusal") {
+	}
+	retainedBelow(t, b.m.at.url, "homie/#", "target as the value is", func(all map[string]string) bool {
+		return all["homie/5/pi1-gpio/output/led/$target"] == "true" && all["homie/5/pi1-gpio/output/led"] == "true"
+	})
+}
+
 // TestFaceForgets has values that are gone when the broker is back: nobody is told them any more.
 func TestFaceForgets(t *testing.T) {
 	t.Parallel()
@@ -273,7 +305,7 @@ func TestViewIsBounded(t *testing.T) {
 func TestFaceOptions(t *testing.T) {
 	t.Parallel()
 	for yaml, want := range map[string]string{
-		"homeassistent: {}":                   `there is no face "homeassistent"; there are: homeassistant`,
+		"homeassistent: {}":                   `there is no face "homeassistent"; there are: homeassistant, homie`,
 		"homeassistant: {prefix: 'a/#'}":      "has a wildcard",
 		"homeassistant: {prefx: x}":           "prefx",
 		"homeassistant: {}\n  hom ie: {}":     "hom ie",

@@ -8,9 +8,10 @@ package live
 import (
 	"rollcall/reports"
 	"rollcall/reports/homeassistant"
+	"rollcall/reports/homie"
 )
 
 // All returns all faces that live, by name.
 func All() []reports.Live {
-	return []reports.Live{homeassistant.Face()}
+	return []reports.Live{homeassistant.Face(), homie.Face()}
 }
