@@ -25,7 +25,7 @@ func (p Point) What() string {
 	case p.Help == "":
 		return OneLine(p.Label)
 	}
-	return OneLine(p.Label + ": " + p.Help)
+	return OneLine(p.Label) + ": " + OneLine(p.Help)
 }
 
 // Bounds returns what a value may be beside its type, as "0 to 100", "from 0", or the options of an enum; "" where all of the type may

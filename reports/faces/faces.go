@@ -16,6 +16,7 @@ import (
 	"rollcall/reports"
 	"rollcall/reports/asyncapi"
 	"rollcall/reports/dot"
+	"rollcall/reports/html"
 	"rollcall/reports/markdown"
 	"rollcall/reports/schema"
 )
@@ -24,6 +25,7 @@ import (
 func All() []reports.Face {
 	return []reports.Face{
 		markdown.Face(),
+		html.Face(),
 		asyncapi.Face(),
 		schema.Face(),
 		dot.Face(),
