@@ -135,7 +135,7 @@ func pointSchema() Object {
 		"type": "object", "required": []string{"path", "type", "access"},
 		"properties": Object{
 			"path": Object{"type": "string", "maxLength": MaxPath, "description": "the tail of all its topics",
-				"pattern": `^(?!(` + strings.Join(Reserved, "|") + `)(/|$))[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`},
+				"pattern": `^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`, "not": Object{"pattern": "^(" + strings.Join(Reserved, "|") + ")(/|$)"}},
 			"label": with(text, "its name for people"), "help": with(text, "what else there is to know"),
 			"type": Object{"enum": []Type{Bool, Int, Float, String, Enum, JSON}},
 			"access": Object{"type": "array", "items": Object{"enum": accessNames}, "minItems": 1,
