@@ -129,6 +129,7 @@ func DescriptionSchema() Object {
 // pointSchema is the schema of a Point in a description.
 func pointSchema() Object {
 	text, number := Object{"type": "string"}, Object{"type": "number"}
+	duration := Object{"type": "string", "pattern": `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`}
 	words := Object{"type": "array", "items": text, "uniqueItems": true}
 	enum := Object{"properties": Object{"type": Object{"const": Enum}}}
 	return Object{
@@ -146,9 +147,10 @@ func pointSchema() Object {
 			"options": with(words, "the values of an enum, and of no other type"),
 			"args": Object{"type": "array", "items": Object{"type": "string", "not": Object{"enum": []string{"id", "reply", "value"}}},
 				"description": "further keys that a set takes beside value"},
-			"genre":  Object{"enum": []Genre{"", Basic, User, Config, System, Control}, "description": "for whom it is"},
-			"poll":   Object{"type": "string", "pattern": `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`, "description": "how often it is read, as 500ms, 10s, 1h30m; 0s: published on change only"},
-			"schema": with(Object{}, "JSON Schema of the value; made from the other keys, and ignored when read"),
+			"genre": Object{"enum": []Genre{"", Basic, User, Config, System, Control}, "description": "for whom it is"},
+			"poll":  with(duration, "how often it is read, as 500ms, 10s, 1h30m; 0s: published on change only"), "heartbeat": with(duration, "how often it is published at least"),
+			"state_class": Object{"enum": []string{"", Total, TotalIncreasing}, "description": "of a number that is counted; left out: it is measured"},
+			"schema":      with(Object{}, "JSON Schema of the value; made from the other keys, and ignored when read"),
 		},
 		"if": enum, "then": Object{"required": []string{"options"}, "properties": Object{"options": Object{"minItems": 1}}},
 		"else": Object{"properties": Object{"options": Object{"maxItems": 0}}},
