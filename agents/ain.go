@@ -90,6 +90,8 @@ const (
 	ainFromVolts = "volts"
 	// ainLeastPoll is about what a converter on I2C takes for one sample of four channels.
 	ainLeastPoll = 10 * time.Millisecond
+	// ainMost is the most that a number of the options may be, so that all that is reckoned with them is finite.
+	ainMost = 1e12
 )
 
 // Validate checks the options without the device.
@@ -119,8 +121,8 @@ func (c ainChannel) validate(at, name string) error {
 		return config.At(at, "%q is the name of other points of this agent", name)
 	case !slices.Contains([]string{"", ainFromRaw, ainFromVolts}, c.From):
 		return config.At(at+".from", "%.40q is not volts or raw", c.From)
-	case math.IsNaN(c.Scale) || math.IsInf(c.Scale, 0):
-		return config.At(at+".scale", "must be a number")
+	case !(math.Abs(c.Scale) <= ainMost):
+		return config.At(at+".scale", "%v is not a number of at most %v", c.Scale, ainMost)
 	case len(c.Table) == 1:
 		return config.At(at+".table", "one row makes no line, at least two are needed")
 	case len(c.Table) == 0 && (c.Unit != "" || c.Class != "" || c.From != "" || c.Clamp):
@@ -128,10 +130,12 @@ func (c ainChannel) validate(at, name string) error {
 	}
 	for i, r := range c.Table {
 		switch row := fmt.Sprintf("%s.table[%d]", at, i); {
-		case math.IsNaN(r.At+r.Is) || math.IsInf(r.At, 0) || math.IsInf(r.Is, 0):
-			return config.At(row, "at and is must be numbers")
+		case !(math.Abs(r.At) <= ainMost && math.Abs(r.Is) <= ainMost):
+			return config.At(row, "at and is must be numbers of at most %v", ainMost)
 		case i > 0 && r.At <= c.Table[i-1].At:
 			return config.At(row+".at", "%v is not more than %v, which stands before it", r.At, c.Table[i-1].At)
+		case i > 0 && r.At-c.Table[i-1].At < 1/ainMost:
+			return config.At(row+".at", "%v is too near to %v, which stands before it", r.At, c.Table[i-1].At)
 		}
 	}
 	return nil

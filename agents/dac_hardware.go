@@ -19,7 +19,7 @@ func dacOpener(o dacOptions, d Deps) (open dacOpen, done func() error, err error
 	nothing := func() error { return nil }
 	switch {
 	case o.Sim:
-		return openDACSim, nothing, nil
+		return func(name string, c dacOutput) (dacHardware, error) { return openDACSim(name, c, d) }, nothing, nil
 	case o.Driver == dacPWM:
 		p := &dacPulses{options: o, deps: d}
 		return p.open, p.close, nil
@@ -78,11 +78,9 @@ func (d *dacDevice) open(name string, c dacOutput, deps Deps) (dacHardware, erro
 	if out.rng, err = d.rangeOf(channels[i], c, files); err != nil {
 		return nil, iioAt(deps, "outputs."+name, "%w", err)
 	}
-	safe := 0.0
-	if c.Safe != nil {
-		safe = *c.Safe
+	if out.safe, err = out.rng.safe(c); err != nil {
+		return nil, iioAt(deps, "outputs."+name+".safe", "%w", err)
 	}
-	out.safe = out.rng.nearest(safe, out.rng.floor, out.rng.ceil)
 	return out, nil
 }
 
@@ -116,12 +114,8 @@ func (d *dacDevice) rangeOf(ch iioChannel, c dacOutput, files []string) (dacRang
 		if c.Max == 0 {
 			return dacRange{}, errors.New("the driver does not tell how far its counts go: say in max how many volts it may make")
 		}
-		safe := c.Min
-		if c.Safe != nil {
-			safe = *c.Safe
-		}
-		floor = int64(math.Round(min(0, c.Min, safe)*1000/scale - offset))
-		ceil = int64(math.Round(max(c.Max, safe)*1000/scale - offset))
+		floor = int64(math.Round(min(0, c.Min)*1000/scale - offset))
+		ceil = int64(math.Round(max(0, c.Max)*1000/scale - offset))
 	}
 	most := cmp.Or(c.Max, (float64(ceil)+offset)*scale/1000)
 	return newDACRange(scale, offset, c.Min, most, floor, ceil)
@@ -180,12 +174,18 @@ type dacSim struct {
 }
 
 // openDACSim makes an output of 12 bits and 3.3 V, or what the options say.
-func openDACSim(_ string, c dacOutput) (dacHardware, error) {
+func openDACSim(name string, c dacOutput, d Deps) (dacHardware, error) {
 	const counts = 4096
 	most := cmp.Or(c.Max, c.high())
 	scale := cmp.Or(c.Scale, max(most, -c.Min)*1000/(counts-1))
 	rng, err := newDACRange(scale, 0, c.Min, most, int64(math.Floor(min(0, c.Min)*1000/scale)), int64(math.Ceil(most*1000/scale)))
-	return &dacSim{rng: rng, raw: rng.nearest(0, rng.floor, rng.ceil)}, err
+	if err != nil {
+		return nil, err
+	}
+	if _, err := rng.safe(c); err != nil {
+		return nil, iioAt(d, "outputs."+name+".safe", "%w", err)
+	}
+	return &dacSim{rng: rng, raw: rng.nearest(0, rng.floor, rng.ceil)}, nil
 }
 
 func (s *dacSim) bounds() dacRange { return s.rng }

@@ -18,6 +18,8 @@ const (
 	// dacHigh is the level of a Raspberry Pi's line that is high.
 	dacHigh      = 3.3
 	dacMostVolts = 1000
+	// dacLeast is the least that a number other than 0 may be: with less, durations and counts would have no end.
+	dacLeast     = 1e-6
 	dacLeastPoll = 10 * time.Millisecond
 )
 
@@ -57,6 +59,8 @@ func (o *dacOptions) Validate() error {
 		return config.At("chip", "is of driver pwm")
 	case time.Duration(o.Poll) < dacLeastPoll:
 		return config.At("poll", "%s is too often, at least %s is needed", o.Poll, dacLeastPoll)
+	case len(o.Outputs) == 0:
+		return config.At("outputs", "there are none")
 	}
 	first := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
@@ -82,7 +86,7 @@ func (c dacOutput) validate(at, name, driver string) error {
 	}
 	numbers := map[string]*float64{"scale": &c.Scale, "min": &c.Min, "max": &c.Max, "high": &c.High, "initial": c.Initial, "safe": c.Safe, "slew": &c.Slew}
 	for _, key := range slices.Sorted(maps.Keys(numbers)) {
-		if v := numbers[key]; v != nil && !(math.Abs(*v) <= dacMostVolts) {
+		if v := numbers[key]; v != nil && *v != 0 && !(math.Abs(*v) <= dacMostVolts && math.Abs(*v) >= dacLeast) {
 			return config.At(at+"."+key, "%v is out of all bounds", *v)
 		}
 	}
@@ -94,6 +98,9 @@ func (c dacOutput) validate(at, name, driver string) error {
 	}
 	if c.Initial != nil && (*c.Initial < c.Min || c.Max != 0 && *c.Initial > c.Max) {
 		return config.At(at+".initial", "%v is not from min to max", *c.Initial)
+	}
+	if c.Safe != nil && (*c.Safe < min(0, c.Min) || c.Max != 0 && *c.Safe > max(0, c.Max)) {
+		return config.At(at+".safe", "%v is not from min or 0 to max", *c.Safe)
 	}
 	if c.Scale < 0 {
 		return config.At(at+".scale", "%v is less than 0", c.Scale)

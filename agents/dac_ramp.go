@@ -62,6 +62,17 @@ func (r dacRange) nearest(volts float64, lo, hi int64) int64 {
 	return int64(v)
 }
 
+// safe returns the count that is nearest to the safe value: of those that the hardware has, not only of those that may be set.
+func (r dacRange) safe(c dacOutput) (int64, error) {
+	if c.Safe == nil {
+		return r.nearest(0, r.floor, r.ceil), nil
+	}
+	if v := *c.Safe*1000/r.scale - r.offset; !(v > float64(r.floor)-1 && v < float64(r.ceil)+1) {
+		return 0, fmt.Errorf("the hardware makes %.6g V to %.6g V", r.of(r.floor), r.of(r.ceil))
+	}
+	return r.nearest(*c.Safe, r.floor, r.ceil), nil
+}
+
 func (r dacRange) percent(volts float64) float64 { return (volts - r.least) / (r.most - r.least) * 100 }
 
 func (r dacRange) volts(percent float64) float64 { return r.least + percent/100*(r.most-r.least) }

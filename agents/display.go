@@ -99,13 +99,18 @@ func (o *displayOptions) Validate() error {
 		}
 		seen[pin] = key
 	}
-	for key, topic := range map[string]string{"display": o.Topics.Display, "buts": o.Topics.Buts, "control": o.Topics.Control} {
+	for _, t := range [][2]string{{"buts", o.Topics.Buts}, {"control", o.Topics.Control}, {"display", o.Topics.Display}} {
+		key, topic := "topics."+t[0], t[1]
 		if topic == "" {
 			continue
 		}
 		if err := reports.ValidTopic(topic); err != nil {
-			return config.At("topics."+key, "%w", err)
+			return config.At(key, "%w", err)
 		}
+		if other := seen[topic]; other != "" {
+			return config.At(key, "is the topic of %s already", other)
+		}
+		seen[topic] = t[0]
 	}
 	return nil
 }
@@ -217,6 +222,9 @@ func (a *display) change(changes []displayChange, except string) error {
 	defer a.mu.Unlock()
 	if a.bus == nil {
 		return a.fault // closed
+	}
+	if a.died != nil {
+		return a.died // nobody takes events any more
 	}
 	next, err := a.is.with(changes, a.o.Brightness)
 	if err != nil {

@@ -231,6 +231,31 @@ func TestDisplayChipGone(t *testing.T) {
 	}
 }
 
+// TestDisplayGoneForGood wants a set refused after the end of the events, even if a bus that was gone works again.
+func TestDisplayGoneForGood(t *testing.T) {
+	t.Parallel()
+	c, d := newTM1638Chip(t)
+	agent, err := iioStart(t, displayFactory(), displayOn3, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := agent.(*display)
+	c.board.Unplug()
+	if got := displayEvent(t, a); got != "end" {
+		t.Errorf("event %s", got)
+	}
+	a.mu.Lock()
+	gone := a.bus
+	a.bus, a.fault = displayNothing{}, nil
+	a.mu.Unlock()
+	if _, err := a.Apply(t.Context(), reports.Command{Verb: "control", Value: []byte("brightness 3")}); !errors.Is(err, gpio.ErrGone) {
+		t.Errorf("brightness: %v, want ErrGone", err)
+	}
+	if err := gone.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDisplayNotThere(t *testing.T) {
 	t.Parallel()
 	c, d := newTM1638Chip(t)
@@ -253,14 +278,16 @@ func TestDisplayNotThere(t *testing.T) {
 func TestDisplayBadOptions(t *testing.T) {
 	t.Parallel()
 	for options, want := range map[string]string{
-		"scan: 50ms":                             "options.yaml:1: stb: the line must be named, such as 17, GPIO17 or pin11",
-		"stb: 1\nclk: 1\ndio: 2":                 "options.yaml:2: clk: 1 is stb already",
-		"sim: true\nstb: 1":                      "options.yaml:2: stb: a display that is made up (sim) has no lines",
-		"sim: true\nbrightness: 9":               "options.yaml:2: brightness: 9 is not from 0 to 8",
-		"sim: true\nscan: 1ms":                   "options.yaml:2: scan: 1ms is too often, at least 10ms is needed",
-		"sim: true\npoll: 0s":                    "options.yaml:2: poll: 0s is too often, at least 10ms is needed",
-		"sim: true\ntopics: {display: \"/+/x\"}": "options.yaml:2: topics.display: ",
-		"sim: true\ntopic: /x":                   "options.yaml:2: topic: unknown key",
+		"scan: 50ms":                                 "options.yaml:1: stb: the line must be named, such as 17, GPIO17 or pin11",
+		"stb: 1\nclk: 1\ndio: 2":                     "options.yaml:2: clk: 1 is stb already",
+		"sim: true\nstb: 1":                          "options.yaml:2: stb: a display that is made up (sim) has no lines",
+		"sim: true\nbrightness: 9":                   "options.yaml:2: brightness: 9 is not from 0 to 8",
+		"sim: true\nscan: 1ms":                       "options.yaml:2: scan: 1ms is too often, at least 10ms is needed",
+		"sim: true\npoll: 0s":                        "options.yaml:2: poll: 0s is too often, at least 10ms is needed",
+		"sim: true\ntopics: {display: \"/+/x\"}":     "options.yaml:2: topics.display: ",
+		"sim: true\ntopics: {control: /display}":     "options.yaml:2: topics.display: is the topic of control already",
+		"sim: true\ntopics: {display: /x, buts: /x}": "options.yaml:2: topics.display: is the topic of buts already",
+		"sim: true\ntopic: /x":                       "options.yaml:2: topic: unknown key",
 	} {
 		if _, err := iioStart(t, displayFactory(), options, Deps{}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", options, err, want)

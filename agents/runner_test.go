@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what takes milliseconds.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // parse returns the configuration of host h with the broker and the agents.
 func parse(t testing.TB, url, dir, agents string) config.Config {

@@ -97,6 +97,11 @@ func (o *sonarOptions) Validate() error {
 	if !sonarIsAir(o.Temperature) {
 		return config.At("temperature", "%v is not from %d to %d °C", o.Temperature, sonarLeastCelsius, sonarMostCelsius)
 	}
+	if o.TemperatureTopic != "" {
+		if err := reports.ValidTopic(o.TemperatureTopic); err != nil {
+			return config.At("temperature_topic", "%w", err)
+		}
+	}
 	switch o.Driver {
 	case sonarDriverIIO:
 		if o.Trigger != "" || o.Echo != "" || o.Chip != "" {
@@ -115,6 +120,8 @@ func (o *sonarOptions) Validate() error {
 		return config.At("trigger", "is missing: the line of Trig, as GPIO23")
 	case o.Echo == "":
 		return config.At("echo", "is missing: the line of Echo, as GPIO24")
+	case o.Echo == o.Trigger:
+		return config.At("echo", "%s is trigger already", o.Echo)
 	}
 	return nil
 }

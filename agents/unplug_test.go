@@ -193,81 +193,101 @@ func unpluggedDevices() []unplugged {
 	}
 }
 
-// TestUnplugged runs every agent in one runner on a real broker, and unplugs the device of one: its service says so, is offline or
-// its values are taken back, none of them comes as fresh, all others go on, and with the device it is back by itself. For each
-// device there is such a host; they go through it side by side, since most of the time is waiting.
+// unpluggedHosts is how many hosts share the devices that are unplugged. One after the other would take too long, and all at once would
+// leave none that must go on.
+const unpluggedHosts = 3
+
+// TestUnplugged runs every agent in one runner on a real broker, and unplugs the devices of some: their services say so, are offline or
+// their values are taken back, none of them comes as fresh, all others go on, and with the device each is back by itself. There are some
+// such hosts; they go through it side by side, since most of the time is waiting.
 func TestUnplugged(t *testing.T) {
 	t.Parallel()
 	devices := unpluggedDevices()
 	if len(devices) != len(All()) {
 		t.Fatalf("%d devices, but there are %d agents", len(devices), len(All()))
 	}
-	hosts := make([]*unpluggedHost, len(devices))
-	for i, d := range devices {
-		hosts[i] = newUnpluggedHost(t, d)
+	var hosts [unpluggedHosts]*unpluggedHost
+	for i := range hosts {
+		hosts[i] = newUnpluggedHost(t, devices, i)
 	}
-	for _, phase := range []func(*unpluggedHost){
-		func(h *unpluggedHost) {
-			for _, d := range devices {
-				h.wantAlive(d)
+	for _, h := range hosts {
+		for _, d := range devices {
+			h.wantAlive(d)
+		}
+	}
+	for _, phase := range []func(*unpluggedHost, *unpluggedDevice){
+		func(_ *unpluggedHost, d *unpluggedDevice) { d.unplug() },
+		func(h *unpluggedHost, d *unpluggedDevice) {
+			h.until(d.kind+" tells that it has no device", func() bool { return string(h.last["/h/"+d.kind+"/error"].Payload) != "" })
+			d.told = len(h.everything())
+		},
+		func(h *unpluggedHost, d *unpluggedDevice) {
+			h.until(d.kind+" is offline or its values are taken back", func() bool { return h.isDead(d) })
+		},
+		func(h *unpluggedHost, d *unpluggedDevice) {
+			for _, kind := range h.others {
+				h.wantAnswer(kind)
 			}
+			h.wantNothingFresh(d)
 		},
-		func(h *unpluggedHost) { h.unplug() },
-		func(h *unpluggedHost) {
-			h.until(h.kind+" tells that it has no device", func() bool { return string(h.last["/h/"+h.kind+"/error"].Payload) != "" })
-			h.told = len(h.everything())
-		},
-		func(h *unpluggedHost) {
-			h.until(h.kind+" is offline or its values are taken back", h.isDead)
-			for _, other := range devices {
-				if other.kind != h.kind {
-					h.wantAnswer(other.kind)
-				}
-			}
-		},
-		(*unpluggedHost).wantNothingFresh,
-		func(h *unpluggedHost) { h.plug() },
-		func(h *unpluggedHost) {
-			h.wantAlive(h.unplugged)
-			h.wantAnswer(h.kind)
+		func(_ *unpluggedHost, d *unpluggedDevice) { d.plug() },
+		func(h *unpluggedHost, d *unpluggedDevice) {
+			h.wantAlive(d.unplugged)
+			h.wantAnswer(d.kind)
 		},
 	} {
 		for _, h := range hosts {
-			phase(h)
+			for _, d := range h.mine {
+				phase(h, d)
+			}
 		}
 	}
 }
 
-// unpluggedHost is a host of which one device is unplugged, as an MQTT client sees it.
+// unpluggedHost is a host of which some devices are unplugged, as an MQTT client sees it.
 type unpluggedHost struct {
-	unplugged
 	*watch
+	mine   []*unpluggedDevice
+	others []string // the kinds that go on
+}
+
+// unpluggedDevice is a device of a host.
+type unpluggedDevice struct {
+	unplugged
 	unplug, plug func()
 	told         int // how many messages there were when it was known to be unplugged
 }
 
-func newUnpluggedHost(t *testing.T, d unplugged) *unpluggedHost {
+// newUnpluggedHost starts a host with all devices, which unplugs every unpluggedHosts'th.
+func newUnpluggedHost(t *testing.T, devices []unplugged, number int) *unpluggedHost {
 	p := newPlugged(t)
+	url := bustest.Start(t)
+	h := &unpluggedHost{watch: newWatch(t, url)}
 	var conf strings.Builder
-	for _, d := range unpluggedDevices() {
+	for i, d := range devices {
 		fmt.Fprintf(&conf, "  %s: {%s, points: {", d.kind, strings.NewReplacer("FILE", p.file, "UPSD", p.address).Replace(d.options))
 		for _, path := range d.dead {
 			fmt.Fprintf(&conf, "%q: {stale_after: 3s}, ", path)
 		}
 		conf.WriteString("cpu/used: {stale_after: 0s}}}\n") // the fixture's /proc/stat stands still
+		if i%unpluggedHosts != number {
+			h.others = append(h.others, d.kind)
+			continue
+		}
+		mine := &unpluggedDevice{unplugged: d}
+		mine.unplug, mine.plug = d.how(p)
+		h.mine = append(h.mine, mine)
 	}
-	url := bustest.Start(t)
-	h := &unpluggedHost{unplugged: d, watch: newWatch(t, url)}
-	h.unplug, h.plug = d.how(p)
 	startRunner(t, RunnerConfig{Config: parse(t, url, t.TempDir(), conf.String()), Factories: p.factories(), OpenChip: p.openChip})
 	return h
 }
 
 // wantNothingFresh makes sure that no value of the device has come since it was known to be gone.
-func (h *unpluggedHost) wantNothingFresh() {
-	for _, m := range h.everything()[h.told:] {
-		for _, path := range h.dead {
-			if m.Topic == "/h/"+h.kind+"/"+path && len(m.Payload) > 0 {
+func (h *unpluggedHost) wantNothingFresh(d *unpluggedDevice) {
+	h.t.Helper()
+	for _, m := range h.everything()[d.told:] {
+		for _, path := range d.dead {
+			if m.Topic == "/h/"+d.kind+"/"+path && len(m.Payload) > 0 {
 				h.t.Errorf("%s came with %q without its device", m.Topic, m.Payload)
 			}
 		}
@@ -287,12 +307,12 @@ func (w *watch) wantAlive(d unplugged) {
 }
 
 // isDead reports whether nobody can take the values of the device for those of now. The lock is held.
-func (h *unpluggedHost) isDead() bool {
-	if string(h.last["/h/"+h.kind+"/status"].Payload) == "offline" {
+func (h *unpluggedHost) isDead(d *unpluggedDevice) bool {
+	if string(h.last["/h/"+d.kind+"/status"].Payload) == "offline" {
 		return true
 	}
-	for _, path := range h.dead {
-		if len(h.last["/h/"+h.kind+"/"+path].Payload) > 0 {
+	for _, path := range d.dead {
+		if len(h.last["/h/"+d.kind+"/"+path].Payload) > 0 {
 			return false
 		}
 	}
