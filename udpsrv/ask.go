@@ -197,10 +197,11 @@ type round struct {
 	id      uint64
 	elapsed time.Duration
 	stats   discover.SweepStats
-	missing []string // names of known hosts that did not answer
-	wrong   int      // messages by MQTT that were no answers
-	dropped int      // answers by MQTT that came too fast
-	whole   bool     // it was not interrupted
+	answers []discover.Answer // by UDP, that were taken in
+	missing []string          // names of known hosts that did not answer
+	wrong   int               // messages by MQTT that were no answers
+	dropped int               // answers by MQTT that came too fast
+	whole   bool              // it was not interrupted
 	show    func(news)
 }
 
@@ -211,25 +212,11 @@ func (rd *round) took() time.Duration { return rd.elapsed.Round(time.Millisecond
 // interruption is no error: what was heard until then is returned.
 func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discover.Known, show func(news)) (*round, error) {
 	rd := &round{roll: newRoll(), id: rand.Uint64N(1<<53-1) + 1, show: show}
-	to, err := q.addresses(ctx)
+	conf, who, err := q.config(ctx, a, rd.id, expect)
 	if err != nil {
 		return rd, err
 	}
-	conf := discover.SweepConfig{ID: rd.id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait, Want: q.want,
-		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
-	if conf.Subnets, err = q.networks(); err != nil {
-		return rd, err
-	}
-	if len(conf.Subnets) > 0 {
-		conf.Relays = a.openCache().relays(conf.Subnets)
-	}
-	if conf.Sealed {
-		who, err := a.who()
-		if err != nil {
-			return rd, err
-		}
-		rd.trust, conf.Key, conf.Known, conf.Keyring = who, who.key, who.keyOf, &who.ring
-	}
+	rd.trust = who
 	start := time.Now()
 	answers := make(chan discover.Answer, backlog)
 	swept := make(chan error, 1)
@@ -265,6 +252,28 @@ func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discove
 	return rd, nil
 }
 
+// config returns what a sweep has to know, and who sweeps; nil if that is of no account.
+func (q *asking) config(ctx context.Context, a *app, id uint64, expect []discover.Known) (discover.SweepConfig, *identity, error) {
+	to, err := q.addresses(ctx)
+	conf := discover.SweepConfig{ID: id, Port: q.port, To: to, Interfaces: q.interfaces, Wait: q.wait, Want: q.want,
+		Sealed: q.via != viaMQTT, Legacy: q.via != viaUDP, Expect: expect, Log: a.log()}
+	if err != nil {
+		return conf, nil, err
+	}
+	if conf.Subnets, err = q.networks(); err != nil || !conf.Sealed {
+		return conf, nil, err
+	}
+	if len(conf.Subnets) > 0 {
+		conf.Relays = a.openCache().relays(conf.Subnets)
+	}
+	who, err := a.who()
+	if err != nil {
+		return conf, nil, err
+	}
+	conf.Key, conf.Known, conf.Keyring = who.key, who.keyOf, &who.ring
+	return conf, who, nil
+}
+
 // listen takes answers in until the sweep has ended, which closes answers, and, where reports are collected, time is up or ctx
 // ends.
 func (rd *round) listen(ctx context.Context, answers <-chan discover.Answer, reported <-chan reports.Report, timeUp <-chan time.Time) {
@@ -281,7 +290,11 @@ func (rd *round) listen(ctx context.Context, answers <-chan discover.Answer, rep
 				answers = nil
 				continue
 			}
-			rd.take(rd.answer(an))
+			h, services, fresh := rd.answer(an)
+			if h != nil {
+				rd.answers = append(rd.answers, an)
+			}
+			rd.take(h, services, fresh)
 		case rep := <-reported:
 			report(rep)
 		case <-timeUp:

@@ -13,12 +13,19 @@ import (
 	"rollcall/internal/discover"
 )
 
+// How often a watch asks unless the user says: each host by UDP, and everybody by MQTT.
+const (
+	askEvery   = 30 * time.Second
+	sweepEvery = 5 * time.Second
+)
+
 // sweeping is the options of sweep.
 type sweeping struct {
 	asking
-	json  bool
-	watch bool
-	every time.Duration
+	json      bool
+	watch     bool
+	every     time.Duration
+	everySaid func() bool // the user has said so
 
 	hellos func(context.Context) (*net.UDPConn, error) // opens what hellos are heard on; nil: discover.ListenHello
 }
@@ -42,8 +49,9 @@ broker that --broker names, or at one that is opened for the time of the sweep.`
 	f.StringVar(&s.want, "want", "", "only hosts of this name pattern, or service=PATTERN, class=PATTERN, or several with commas")
 	f.StringVar(&s.topic, "topic", "/stat/data", "topic that answers by mqtt are collected on")
 	f.BoolVar(&s.json, "json", false, "print one JSON object; with --watch one for each change")
-	f.BoolVar(&s.watch, "watch", false, "sweep again and again, and print what changes, until interrupted")
-	f.DurationVar(&s.every, "every", 5*time.Second, "how often --watch sweeps")
+	f.BoolVar(&s.watch, "watch", false, "go on, with one request a second, and print what changes, until interrupted")
+	f.DurationVar(&s.every, "every", askEvery, "time in which --watch asks each host; by mqtt how often it sweeps, then 5s unless it is said")
+	s.everySaid = func() bool { return f.Changed("every") }
 	// The only error is that of a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaUDP, viaMQTT, viaBoth}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -61,6 +69,9 @@ func (s *sweeping) run(ctx context.Context, a *app) (err error) {
 	}
 	if s.watch && len(s.subnets) > 0 {
 		return usagef("--watch follows the networks that this machine is in, not those of --subnet")
+	}
+	if s.via != viaUDP && s.everySaid != nil && !s.everySaid() {
+		s.every = sweepEvery
 	}
 	var c *collector
 	if s.via != viaUDP {

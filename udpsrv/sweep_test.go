@@ -243,7 +243,7 @@ type watching struct {
 
 func watch(t *testing.T, args ...string) *watching {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*patience) // a request a second, several until a host is lost
 	r, w := io.Pipe()
 	done := make(chan int, 1)
 	args = append([]string{"--cache", newLaptop(t).cache, "sweep", "--watch", "--every", "20ms", "--wait", "200ms"}, args...)

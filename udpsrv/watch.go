@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"rollcall/internal/discover"
 	"rollcall/reports"
 )
 
@@ -144,59 +143,36 @@ func marked(mark string, services []reports.FoundService) []markedRow {
 	return rows
 }
 
-// watchAll sweeps until ctx ends and prints what changes.
+// watchAll sweeps until ctx ends and prints what changes. By UDP it sweeps once, and follows the hosts from there.
 func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
-	t := table{w: a.out, marks: true}
-	var w watcher
-	var expect []discover.Known
 	hellos, stop := s.listenHello(ctx, a)
 	defer stop()
-	tell := func(events []event) error {
-		for _, e := range events {
-			if err := e.print(a, &t, s.json); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	first, found, warned := true, false, map[string]bool{} // each warning once
+	t := table{w: a.out, marks: true}
+	f := &follower{a: a, warned: map[string]bool{}, print: func(e event) error { return e.print(a, &t, s.json) }}
 	for ctx.Err() == nil {
-		rd, err := s.ask(ctx, a, c, expect, nil)
+		began := time.Now()
+		f.scope = s.scope()
+		rd, err := s.ask(ctx, a, c, f.expect, nil)
+		follow := err == nil && rd.whole && c == nil
 		if err != nil {
 			a.errorf("%s", clean(err.Error())) // the network may come back
 		}
-		warn := func(about, text string) {
-			if !warned[about] && len(warned) < maxWarnings {
-				warned[about] = true
-				a.warnf("%s", text)
-			}
+		if err := f.swept(ctx, rd, err == nil && rd.whole); err != nil {
+			return err
 		}
-		for _, text := range rd.stats.Warnings {
-			warn(text, text)
-		}
-		for _, ip := range rd.crowds() {
-			warn(ip.String(), rd.crowd(ip)) // how many they are changes all the time
-		}
-		if err == nil && rd.whole {
-			found = found || len(rd.hosts) > 0
-			events := w.update(rd.sorted())
-			if err := tell(events); err != nil {
+		if follow {
+			if follow, err = s.follow(ctx, f, rd, began, hellos); err != nil {
 				return err
 			}
-			known, scope := a.openCache(), s.scope() // other commands write it too
-			known.learn(rd, scope)
-			if len(events) > 0 || first {
-				a.save(known)
-				first = false
-			}
-			expect = known.expect(scope)
-			tellHeard(ctx, a, rd.hosts)
 		}
-		if err := s.rest(ctx, hellos, func(h hello) error { return tell(w.bye(h, time.Now())) }); err != nil {
+		if follow {
+			continue // the network has changed
+		}
+		if err := s.rest(ctx, hellos, func(h hello) error { return f.tell(f.w.bye(h, time.Now())) }); err != nil {
 			return err
 		}
 	}
-	if !found {
+	if !f.found {
 		return errNothing
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -65,5 +66,50 @@ func TestWatcherKeepsMissedServices(t *testing.T) {
 	events := w.update([]*host{at("x", "pi", "10.0.0.1", b)})
 	if len(events) != 1 || !slices.Equal(events[0].Host.Services, []reports.FoundService{a, b}) {
 		t.Errorf("events = %+v, want one with the services a and b", events)
+	}
+}
+
+// TestWatcherFollows gives the watcher what a watch by UDP tells of one host after the other.
+func TestWatcherFollows(t *testing.T) {
+	t.Parallel()
+	on, more := reports.FoundService{Name: "gpio", Status: reports.Online}, reports.FoundService{Name: "more"}
+	restarted := at("a", "pi", "10.0.0.1", on)
+	restarted.boot = "another"
+	first := at("a", "pi", "10.0.0.1", on, more)
+	first.boot = "one"
+	w := watcher{}
+	for _, tt := range []struct {
+		do   func() []event
+		want []string
+	}{
+		{func() []event { return w.see(first) }, []string{"join pi +gpio +more"}},
+		{func() []event { return w.see(first) }, nil},
+		{func() []event { return w.see(at("a", "pi", "10.0.0.1", on)) }, []string{"change pi -more"}}, // not missed: gone
+		{func() []event { first.started = time.Time{}; return w.see(restarted) }, nil},                // its boot id was not known
+		{func() []event { h := *restarted; h.boot = "third"; return w.see(&h) }, []string{"restart pi ~gpio"}},
+		{func() []event { return w.see(at("a", "pie", "10.0.0.1", on)) }, []string{"loss pi -gpio", "join pie +gpio"}},
+		{func() []event { return w.lose("b") }, nil},
+		{func() []event { return w.lose("a") }, []string{"loss pie -gpio"}},
+	} {
+		var got []string
+		for _, e := range tt.do() {
+			text := e.Event + " " + e.Host.Hostname
+			for _, r := range e.rows {
+				text += " " + r.mark + r.service.Name
+			}
+			got = append(got, text)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("events %q, want %q", got, tt.want)
+		}
+	}
+	if len(w.hosts) != 0 {
+		t.Errorf("%d hosts left", len(w.hosts))
+	}
+	for i := range maxAtAddress {
+		w.see(at(string(rune('A'+i)), "evil", "10.0.0.66"))
+	}
+	if w.room(at("new", "evil", "10.0.0.66")) || !w.room(at("A", "evil", "10.0.0.66")) || !w.room(at("new", "pi", "10.0.0.1")) {
+		t.Errorf("room for more than %d hosts at one address, or for none at another", maxAtAddress)
 	}
 }

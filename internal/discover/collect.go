@@ -3,6 +3,7 @@ package discover
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -125,7 +126,7 @@ func (s *sweep) begin(h *heard, r Reply) {
 func (s *sweep) host(r Reply, from netip.Addr) Host {
 	b := r.Body
 	h := Host{ID: r.Host, Hostname: b.Hostname, Addrs: b.Addrs, ExtAddr: b.ExtAddr, Model: b.Model, OS: b.OS, Arch: b.Arch,
-		Version: b.Version, BootID: b.BootID, Started: time.Now().Add(-r.Age).Truncate(time.Second), Brokers: b.Brokers,
+		Version: b.Version, BootID: b.BootID, Started: startOf(r.Age), Brokers: b.Brokers,
 		Open: r.Flags&FlagOpen != 0, Key: r.HostKey}
 	if r.MAC != [6]byte{} {
 		h.MAC = r.MAC[:]
@@ -137,6 +138,14 @@ func (s *sweep) host(r Reply, from netip.Addr) Host {
 	h.Brokers = slices.DeleteFunc(slices.Clone(b.Brokers), loopbackURL)
 	h.LoopbackOnly = len(h.Brokers) == 0 && (len(b.Brokers) > 0 || r.Flags&FlagLoopbackOnly != 0)
 	return h
+}
+
+// startOf returns when a monitor of that age started; zero for one as old as can be said, which does not know.
+func startOf(age time.Duration) time.Time {
+	if age >= math.MaxUint32*time.Second {
+		return time.Time{}
+	}
+	return time.Now().Add(-age).Truncate(time.Second)
 }
 
 // tell calls found for a host.

@@ -201,3 +201,27 @@ func TestWatchDefaults(t *testing.T) {
 		t.Error("NewWatch() of nonsense = nil")
 	}
 }
+
+// A host that does not know when it started has not restarted, however long it is watched.
+func TestRestarted(t *testing.T) {
+	t.Parallel()
+	const unknown = (1<<32 - 1) * time.Second
+	for _, tt := range []struct {
+		was, now time.Duration // age
+		ago      time.Duration // when the first was said
+		want     bool
+	}{
+		{time.Hour, time.Hour + 20*time.Second, 20 * time.Second, false},
+		{time.Hour, time.Hour + 17*time.Second, 20 * time.Second, false}, // whole seconds, and time on the way
+		{time.Hour, 3 * time.Second, 20 * time.Second, true},
+		{unknown, unknown, time.Hour, false},
+	} {
+		h := &watchedHost{}
+		if h.answer.Host.Started = startOf(tt.was); !h.answer.Host.Started.IsZero() {
+			h.answer.Host.Started = h.answer.Host.Started.Add(-tt.ago)
+		}
+		if got := (&Watch{}).restarted(h, Reply{Age: tt.now}); got != tt.want {
+			t.Errorf("restarted from age %v to %v within %v = %v, want %v", tt.was, tt.now, tt.ago, got, tt.want)
+		}
+	}
+}

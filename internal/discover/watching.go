@@ -129,7 +129,8 @@ func (w *Watch) cycle() time.Duration {
 
 // restarted reports whether the host's monitor has started since the host was heard last.
 func (w *Watch) restarted(h *watchedHost, r Reply) bool {
-	return time.Now().Add(-r.Age).After(h.answer.Host.Started.Add(restartSlip * time.Second))
+	was := h.answer.Host.Started
+	return !was.IsZero() && startOf(r.Age).After(was.Add(restartSlip*time.Second))
 }
 
 // page takes the services of a page in, and tells of the host when all are here.
