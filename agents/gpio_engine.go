@@ -145,7 +145,7 @@ func (a *gpioAgent) work() {
 	a.drive()
 	for _, l := range a.present.lines {
 		switch {
-		case l.hold == nil:
+		case !l.hold.held():
 		case l.sense != nil:
 			a.tick(l)
 		case l.fade != nil:

@@ -2,34 +2,18 @@ package agents
 
 import (
 	"fmt"
-	"maps"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"rollcall/config"
 	"rollcall/reports"
 )
-
-// gpioWorld is a runner, reduced to what makes states of readings, with an agent, a chip and an observer of its lines.
-type gpioWorld struct {
-	*gpioStage
-	states map[string]reports.Reading // by path, as they stand at the broker
-
-	mu     sync.Mutex // held for what the watch of the lines needs
-	groups [][]string
-	pins   map[string]int // of outputs
-	maxOn  map[string]time.Duration
-	since  map[int]time.Time // lines that are on, since when at the earliest
-	faults []string
-}
-
-func (w *gpioWorld) wrong(format string, args ...any) {
-	w.faults = append(w.faults, fmt.Sprintf("after %v: ", time.Since(w.start))+fmt.Sprintf(format, args...))
-}
 
 // gpioStep is one thing that happens, drawn before.
 type gpioStep struct {
@@ -42,7 +26,7 @@ type gpioStep struct {
 
 // gpioOneStep draws one.
 func gpioOneStep(r *rapid.T) gpioStep {
-	s := gpioStep{kind: rapid.IntRange(0, 11).Draw(r, "step"), name: rapid.SampledFrom(gpioWorldNames[:]).Draw(r, "name")}
+	s := gpioStep{kind: rapid.IntRange(0, 16).Draw(r, "step"), name: rapid.SampledFrom(gpioWorldNames[:]).Draw(r, "name")}
 	switch s.kind {
 	case 0, 1:
 		s.doc = gpioDraw(r)
@@ -54,6 +38,13 @@ func gpioOneStep(r *rapid.T) gpioStep {
 		s.wait = rapid.SampledFrom(gpioWorldTimes[:]).Draw(r, "wait")
 	case 7:
 		s.verb = rapid.SampledFrom([]string{`"toggle"`, `"pulse","for":"500ms"`, `"pulse"`, `"blink","pattern":"alert"`, `"blink"`, `"release"`}).Draw(r, "verb")
+	case 9:
+		s.on = rapid.Bool().Draw(r, "hub")
+	case 10, 11:
+		s.name, s.level = rapid.SampledFrom([]string{"p", "q"}).Draw(r, "pwm"), rapid.SampledFrom([]int{0, 1, 35, 100}).Draw(r, "percent")
+		s.verb = rapid.SampledFrom([]string{"", "", "0s", "700ms", "release"}).Draw(r, "fade")
+	case 12:
+		s.doc, s.pin = gpioDraw(r), rapid.IntRange(0, 5).Draw(r, "cut")
 	case 8:
 		s.pin, s.level = rapid.IntRange(2, 6).Draw(r, "pin"), rapid.IntRange(0, 1).Draw(r, "init")
 	default:
@@ -65,6 +56,9 @@ func gpioOneStep(r *rapid.T) gpioStep {
 	return s
 }
 
+// gpioWorldHub is where who controls outputs says whether it is there.
+const gpioWorldHub = "/hub/status"
+
 // What the sequences are made of.
 var (
 	gpioWorldNames = [...]string{"a", "b", "c", "d", "e"}
@@ -73,7 +67,7 @@ var (
 
 // gpioDraw draws a set-up of outputs on the lines 2 to 6 and inputs on 10 and 11.
 func gpioDraw(r *rapid.T) string {
-	var outs, ins []string
+	var outs, ins, mods []string
 	lines := rapid.Permutation([]int{2, 3, 4, 5, 6}).Draw(r, "lines")
 	if rapid.IntRange(0, 2).Draw(r, "in order") > 0 {
 		lines = []int{2, 3, 4, 5, 6}
@@ -86,7 +80,7 @@ func gpioDraw(r *rapid.T) string {
 		present = append(present, name)
 		keys := []string{fmt.Sprintf("pin: %d", lines[i])}
 		for _, values := range [][]string{{"initial: on", "initial: keep", "initial: restore", "single: true"}, {"max_on: 2s", "max_on: 300ms", "safe: keep"}, {"as: led", "as: valve"}, {"pull: up"},
-			{"failsafe: {after: 1s}", "failsafe: {after: 1s, value: on}", "failsafe: {after: 2s, renew: true}"}} {
+			{"failsafe: {after: 1s}", "failsafe: {after: 1s, value: on}", "failsafe: {after: 2s, renew: true}", "failsafe: {after: 500ms, watch: " + gpioWorldHub + "}"}} {
 			if i := rapid.IntRange(-5, len(values)-1).Draw(r, values[0]); i >= 0 {
 				keys = append(keys, values[i])
 			}
@@ -99,150 +93,22 @@ func gpioDraw(r *rapid.T) string {
 			ins = append(ins, fmt.Sprintf("i%d: {pin: %d%s}", line, line, keys))
 		}
 	}
-	doc := "chip: pinctrl-bcm2835\noutputs: {" + strings.Join(outs, ", ") + "}\ninputs: {" + strings.Join(ins, ", ") + "}\n"
+	for i, name := range []string{"p", "q"} {
+		if rapid.Bool().Draw(r, "pwm") {
+			mods = append(mods, fmt.Sprintf("%s: {pin: %d, driver: pwmchip0/%d%s}", name, 12+i, i, rapid.SampledFrom([]string{"", ", initial: 40", ", fade: 2s",
+				", gamma: 2.2, failsafe: {after: 1s}", ", max: 50, failsafe: {after: 1s, value: on}", ", min: 20, fade: 1s, failsafe: {after: 500ms, watch: " + gpioWorldHub + "}",
+				", failsafe: {after: 2s, renew: true}"}).Draw(r, "keys")))
+		}
+	}
+	doc := "chip: pinctrl-bcm2835\npwm: {" + strings.Join(mods, ", ") + "}\noutputs: {" + strings.Join(outs, ", ") + "}\ninputs: {" + strings.Join(ins, ", ") + "}\n"
 	if len(present) > 2 && rapid.IntRange(0, 3).Draw(r, "interlocks") > 0 {
 		doc += "interlocks: [[" + strings.Join(present[:2], ", ") + "]"
 		if len(present) > 3 && rapid.Bool().Draw(r, "second") {
 			doc += ", [" + strings.Join(present[1:4], ", ") + "]"
 		}
-		doc += "]\n"
+		doc += "]\n" + rapid.SampledFrom([]string{"", "", "dead_time: 700ms\n", "dead_time: 1ms\n"}).Draw(r, "dead")
 	}
 	return doc
-}
-
-// run lets the agent and the runner work until nothing happens any more.
-func (w *gpioWorld) run() {
-	for {
-		synctest.Wait()
-		w.chip().Wait()
-		synctest.Wait()
-		select {
-		case r, ok := <-w.agent.Events():
-			if !ok {
-				w.wrong("the events have ended")
-				return
-			}
-			w.take(r)
-		default:
-			return
-		}
-	}
-}
-
-// take does with a reading what the runner does: an older one than is known is dropped.
-func (w *gpioWorld) take(r reports.Reading) {
-	if p, ok := w.agent.Describe().Point(r.Path); ok && p.Access.Has(reports.Get) && !r.Time.Before(w.states[r.Path].Time) {
-		w.states[r.Path] = r
-	}
-}
-
-// described reads every point, as the runner does with a new description.
-func (w *gpioWorld) described() {
-	w.run()
-	known := map[string]bool{}
-	for _, p := range w.agent.Describe().Points {
-		if !p.Access.Has(reports.Get) || strings.HasPrefix(p.Path, "chip") {
-			continue
-		}
-		known[p.Path] = true
-		r, err := w.agent.Sample(w.t.Context(), p.Path)
-		if reports.CodeOf(err) == reports.CodeOffline { // it was released
-			delete(known, p.Path)
-			continue
-		}
-		if err != nil {
-			w.wrong("sample %s: %v", p.Path, err)
-		}
-		w.take(r)
-	}
-	maps.DeleteFunc(w.states, func(path string, _ reports.Reading) bool { return !known[path] })
-	w.run()
-}
-
-// rules takes note of what the set-up in force demands.
-func (w *gpioWorld) rules() {
-	var groups [][]string
-	pins, maxOn := map[string]int{}, map[string]time.Duration{}
-	gpioEngine(w.t, w.agent, func() {
-		groups = w.agent.present.options.Interlocks
-		for _, l := range w.agent.present.lines {
-			if l.out != nil && l.hold.held() {
-				pins[l.name], maxOn[l.name] = l.wiring.offset, time.Duration(l.out.MaxOn)
-			}
-		}
-	})
-	w.demand(groups, pins, maxOn)
-}
-
-// change takes in that the level of a line has changed, in the order in which they did.
-func (w *gpioWorld) change(line int, c changeOf) {
-	w.look("before a change")
-	w.mu.Lock()
-	if delete(w.since, line); c.Level == 1 {
-		w.since[line] = c.Time
-	}
-	w.mu.Unlock()
-	w.look(fmt.Sprintf("at the change of line %d to %d", line, c.Level))
-}
-
-// look checks the lines.
-func (w *gpioWorld) look(when string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, group := range w.groups {
-		var on []string
-		for _, name := range group {
-			if line, ok := w.pins[name]; ok && !w.since[line].IsZero() {
-				on = append(on, name)
-			}
-		}
-		if len(on) > 1 {
-			w.wrong("%s: %v are on together", when, on)
-		}
-	}
-	for name, most := range w.maxOn {
-		if since := w.since[w.pins[name]]; most > 0 && !since.IsZero() && time.Since(since) > most {
-			w.wrong("%s: %s is on for %v, max_on is %v", when, name, time.Since(since), most)
-		}
-	}
-}
-
-// demand sets what the lines are held to.
-func (w *gpioWorld) demand(groups [][]string, pins map[string]int, maxOn map[string]time.Duration) {
-	w.chip().Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before := map[int]bool{}
-	for _, line := range w.pins {
-		before[line] = true
-	}
-	for _, line := range pins {
-		if !w.since[line].IsZero() && !before[line] { // it was an input, or nobody's
-			w.since[line] = time.Now()
-		}
-	}
-	w.groups, w.pins, w.maxOn = groups, pins, maxOn
-}
-
-// quiet checks that what stands at the broker is what the lines are.
-func (w *gpioWorld) quiet() {
-	w.run()
-	for name, line := range w.pins {
-		blinking := false
-		gpioEngine(w.t, w.agent, func() { blinking = w.agent.bank.State(name).Pattern != "" })
-		want := w.chip().Level(line) == 1 || blinking
-		if got, ok := w.states["output/"+name]; !ok || got.Value != want {
-			w.wrong("state of output/%s is %v, the line is %v", name, got.Value, want)
-		}
-	}
-	for path, r := range w.states {
-		if name, ok := strings.CutPrefix(path, "input/"); ok {
-			l := w.agent.present.byPath["input/"+name]
-			if want := (w.chip().Level(l.wiring.offset) == 1) != l.wiring.activeLow; r.Value != want {
-				w.wrong("state of %s is %v, the line is %v", path, r.Value, want)
-			}
-		}
-	}
 }
 
 // TestGPIOProperty draws sequences of set-ups, sets, controls, kills and restarts, and wants that interlocked outputs are never on
@@ -262,41 +128,64 @@ func TestGPIOProperty(t *testing.T) {
 
 func gpioProperty(t *testing.T, steps []gpioStep) (w *gpioWorld, log []string) {
 	w = &gpioWorld{gpioStage: &gpioStage{gpioBench: newGPIOBench(t), start: time.Now(), link: &gpioFakeLink{up: true, subs: map[string]func([]byte){}}},
-		states: map[string]reports.Reading{}, since: map[int]time.Time{}}
-	w.with.Link = w.link
+		states: map[string]reports.Reading{}, since: map[int]time.Time{}, off: map[int]time.Time{}, downSince: map[bool]time.Time{}, commanded: map[string]time.Time{}}
+	w.with.Link, w.with.Root = w.link, gpioPWMChip(t, 2)
+	w.links()
 	w.begin("")
 	for line := range 8 {
 		defer w.chip().Watch(line, func(c changeOf) { w.change(line, c) })()
 	}
 	for _, s := range steps {
-		log = append(log, w.step(s))
+		log = append(log, fmt.Sprintf("%v ", time.Since(w.start))+w.step(s))
+		w.links()
 		w.look("then")
 		w.quiet()
 		if len(w.faults) > 0 {
 			break
 		}
 	}
-	w.demand(nil, nil, nil) // a line that is given back is what its pull makes of it
+	w.demand(gpioDemands{}) // a line that is given back is what its pull makes of it
 	if err := w.agent.Close(); err != nil {
 		w.wrong("close: %v", err)
 	}
 	w.chip().Wait()
+	for _, channel := range []string{"pwm0", "pwm1"} {
+		if got := w.pwmFile(channel + "/duty_cycle"); got != "0" {
+			w.wrong("%s is left at %s", channel, got)
+		}
+	}
 	return w, log
+}
+
+// restart starts the agent after its end. What lines without it made of their pulls is nobody's doing.
+func (w *gpioWorld) restart() {
+	w.t.Helper()
+	w.chip().Wait()
+	w.mu.Lock()
+	w.went = nil
+	w.mu.Unlock()
+	w.states = map[string]reports.Reading{}
+	w.begin("")
 }
 
 // again begins with a set-up that is new, or an agent.
 func (w *gpioWorld) again() {
-	w.rules()
+	w.renewed = time.Now()
+	w.links()
+	w.demand(w.demands())
 	w.described()
 }
 
 // anew has the agent take a set-up. While it does, what is on together is looked at by its old rules and its new ones alike only
 // if both say so: what holds is what the new set-up demands as soon as it is in force.
 func (w *gpioWorld) anew(take func() (text string, ok bool)) string {
-	groups, pins, maxOn := w.groups, w.pins, w.maxOn
-	w.demand(nil, pins, nil)
+	before := w.rules
+	w.demand(gpioDemands{pins: before.pins})
 	text, ok := take()
-	w.demand(groups, pins, maxOn)
+	w.chip().Wait()
+	if !ok {
+		w.demand(before)
+	}
 	if ok {
 		w.again()
 	}
@@ -312,16 +201,16 @@ func (w *gpioWorld) step(s gpioStep) string {
 			return fmt.Sprintf("setup %s: %v", s.doc, err), err == nil
 		})
 	case 2:
-		w.demand(nil, nil, nil)
+		w.demand(gpioDemands{})
+		finals := w.finals()
 		if s.pin%2 == 0 {
 			w.kill()
 		} else if err := w.agent.Close(); err != nil {
 			w.wrong("close: %v", err)
 		}
-		w.chip().Wait()
-		w.states = map[string]reports.Reading{}
-		w.begin("")
+		w.restart()
 		w.again()
+		w.restored(finals)
 		return "restart"
 	case 3:
 		w.link.set(s.on)
@@ -341,6 +230,14 @@ func (w *gpioWorld) step(s gpioStep) string {
 			return w.command(c)
 		}
 		return w.anew(func() (string, bool) { return w.command(c), true })
+	case 9:
+		w.link.say(gpioWorldHub, map[bool]string{true: "online", false: "offline"}[s.on])
+		w.hub = s.on // if anybody has heard it
+		return fmt.Sprintf("hub %v", s.on)
+	case 10, 11:
+		return w.modulate(s)
+	case 12:
+		return w.cutSetup(s)
 	case 8:
 		block := fmt.Sprintf("output\nname %s\npin %d\ninit %d\n", s.name, s.pin, s.level)
 		return w.anew(func() (string, bool) {
@@ -377,13 +274,90 @@ func (w *gpioWorld) passBy(d time.Duration) {
 
 // command has the agent carry out a command, and counts its answer.
 func (w *gpioWorld) command(c reports.Command) string {
+	path := c.Path
+	value, _ := c.Value.([]byte)
+	if at := strings.Index(string(value), `"path":"`); at >= 0 {
+		path, _, _ = strings.Cut(string(value[at+len(`"path":"`):]), `"`)
+	}
+	before := w.commanded[path]
+	w.commanded[path] = time.Now()
 	r, err := w.agent.Apply(w.t.Context(), c)
 	if err == nil && r.Path != "" {
 		w.take(r)
 	}
-	value, _ := c.Value.([]byte)
+	if err != nil {
+		w.commanded[path] = before
+	}
 	if value != nil {
 		c.Value = string(value)
 	}
 	return fmt.Sprintf("%s %s %v %v: %v %v", c.Verb, c.Path, c.Value, c.Args, r.Value, err)
+}
+
+// modulate sets or releases a modulated output.
+func (w *gpioWorld) modulate(s gpioStep) string {
+	path := "pwm/" + s.name
+	if s.verb == "release" {
+		return w.anew(func() (string, bool) {
+			return w.command(reports.Command{Verb: "control", Value: []byte(`{"verb":"release","path":"` + path + `"}`)}), true
+		})
+	}
+	c := reports.Command{Verb: "set", Path: path, Value: float64(s.level)}
+	if s.verb != "" {
+		c.Args = map[string]any{"fade": s.verb}
+	}
+	return w.command(c)
+}
+
+// cutSetup has the power be cut while a set-up is saved, or right after it: the set-up is the old one or the new one then, and nothing
+// is restored to be on that was not to be on with that one.
+func (w *gpioWorld) cutSetup(s gpioStep) string {
+	old, finals := gpioDoc(w.t, w.agent), w.finals()
+	w.run()
+	cuts := []map[string]string{w.filesNow()}
+	gpioEngine(w.t, w.agent, func() {
+		w.agent.write = func(file string, doc []byte) error {
+			err := config.Save(file, doc)
+			cuts = append(cuts, w.filesNow())
+			return err
+		}
+	})
+	w.demand(gpioDemands{})
+	setupErr := w.agent.Setup(w.t.Context(), []byte(s.doc))
+	synctest.Wait()
+	next, nextFinals := gpioDoc(w.t, w.agent), w.finals()
+	w.kill()
+	w.chip().Wait()
+	cut := cuts[s.pin%len(cuts)]
+	for name := range w.filesNow() {
+		if err := os.Remove(filepath.Join(w.dir, name)); err != nil {
+			w.wrong("cut: %v", err)
+		}
+	}
+	for name, doc := range cut {
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(doc), 0o600); err != nil {
+			w.wrong("cut: %v", err)
+		}
+	}
+	w.restart()
+	w.again()
+	switch got := gpioDoc(w.t, w.agent); {
+	case cut["gpio.setup.yaml"] == "" && len(w.agent.present.lines) == 0:
+	case got == old && cut["gpio.setup.yaml"] == old:
+		w.restored(finals)
+	case got == next && cut["gpio.setup.yaml"] == next:
+		w.restored(nextFinals)
+	default:
+		w.wrong("after a cut the set-up is\n%sbefore it was\n%sthe next\n%s", got, old, next)
+	}
+	return fmt.Sprintf("cut %d of %d in setup %s: %v", s.pin%len(cuts), len(cuts), s.doc, setupErr)
+}
+
+// restored checks that nothing is on again that was not to be.
+func (w *gpioWorld) restored(finals map[string]bool) {
+	for name, on := range w.finals() {
+		if on && !finals[name] {
+			w.wrong("%s is restored to be on; it was not to be", name)
+		}
+	}
 }

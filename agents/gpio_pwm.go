@@ -150,7 +150,10 @@ func (t *gpioTaking) beginMod(l *gpioLine) error {
 	if old == nil || old.hold != l.hold || old.mod == nil || (old.mod.servo == nil) != (l.mod.servo == nil) {
 		l.value = l.mod.initial
 	} else {
-		l.value, l.safe = old.value, old.safe
+		l.value = old.value
+		if is, was := l.mod.failsafe.rule(), old.mod.failsafe.rule(); is != nil && was != nil && is.Action == was.Action {
+			l.safe = old.safe
+		}
 		if !math.IsNaN(l.value) {
 			l.value = min(max(l.value, l.mod.min), l.mod.max)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"rollcall/gpio"
 	"rollcall/reports"
 )
 
@@ -144,5 +145,64 @@ func TestGPIOSetupWhileTheyRun(t *testing.T) {
 				s.t.Errorf("after 3 s of 10: fade %v, duty %v", l.fade, l.hold.duty)
 			}
 		})
+	})
+}
+
+// A failsafe that a set-up makes another one acts by its new rule, though the old one has acted already.
+func TestGPIOFailsafeChanged(t *testing.T) {
+	gpioBubble(t, "", func(s *gpioStage) {
+		s.with.Root = gpioPWMChip(s.t, 1)
+		if err := s.agent.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+		doc := func(value string) string {
+			return "outputs: {a: {pin: 2, failsafe: {after: 1s, value: " + value + "}}}\npwm: {p: {pin: 18, driver: pwmchip0/0, failsafe: {after: 1s, value: " + value + "}}}"
+		}
+		s.begin(doc("on"))
+		s.link.set(false)
+		s.pass(time.Second)
+		s.wantLevels(2, 1)
+		s.wantValue("pwm/p", "100")
+		s.told()
+		s.setup("chip: pinctrl-bcm2835\n" + doc("off"))
+		s.pass(time.Millisecond)
+		s.wantLevels(2, 0)
+		s.wantValue("pwm/p", "0")
+		s.wantTold("pwm/p 0, output/a OFF")
+		s.wantValue("failsafe", "ON")
+	})
+}
+
+// What is released while it fades, counts or waits for a bounce to end is left alone from then on.
+func TestGPIOReleaseWhileTheyRun(t *testing.T) {
+	gpioBubble(t, "", func(s *gpioStage) {
+		s.with.Root = gpioPWMChip(s.t, 1)
+		if err := s.agent.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+		s.chip().Lack(gpio.FeatureDebounce)
+		const options = "pwm: {p: {pin: 18, driver: pwmchip0/0}}\ninputs: {soft: {pin: 5, debounce: 1s, long_press: 2s}, m: {pin: 6, count: true}}\noutputs: {b: {pin: 2, as: led}, o: {pin: 3}}"
+		s.begin(options)
+		s.do("pwm/p", 100.0, "fade", "10s")
+		s.do("blink/b", "alert")
+		s.chip().Drive(5, 1)
+		s.chip().Drive(6, 1)
+		s.pass(500 * time.Millisecond)
+		for _, path := range []string{"pwm/p", "input/soft", "input/m", "output/b"} {
+			s.wantDo("", "control", "{verb: release, path: "+path+"}")
+		}
+		s.told()
+		for range 20 {
+			s.pass(500 * time.Millisecond)
+			s.do("output/o", true)
+		}
+		s.wantTold("")
+		if got := s.pwm("pwm0"); got != "1000000 0 normal 0" {
+			s.t.Errorf("the channel has %s", got)
+		}
+		s.setup("chip: pinctrl-bcm2835\n" + options)
+		s.wantValue("pwm/p", "0")
+		s.wantValue("blink/b", "off")
+		s.wantValue("total/m", "1")
 	})
 }

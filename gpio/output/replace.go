@@ -73,8 +73,8 @@ func (o *out) inherit(old *out, now time.Time) {
 	spec, mates := o.Spec, o.mates
 	*o = *old
 	o.Spec, o.mates = spec, mates
-	if o.Rules.Failsafe == nil {
-		o.failsafe = false
+	if is, was := o.Rules.Failsafe, old.Rules.Failsafe; is == nil || was == nil || is.Action != was.Action {
+		o.failsafe = false // what has acted is not what is to act
 	}
 	switch {
 	case !o.Single || !o.plan.on:
