@@ -18,10 +18,14 @@ need systemd-analyze systemd
 need debootstrap debootstrap
 need mkfs.ext4 e2fsprogs
 need script bsdutils
+need npm npm
+need node nodejs
+/usr/bin/python3 -c 'import paho.mqtt.client' 2>/dev/null || missing+=(python3-paho-mqtt)
 if [ ${#missing[@]} -gt 0 ]; then
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -yq "${missing[@]}"
 fi
 ROLLCALL_UML=$(lab/uml/kernel.sh)
-export ROLLCALL_UML ROLLCALL_LAB=1
+ROLLCALL_NPM=$(lab/npm.sh)
+export ROLLCALL_UML ROLLCALL_LAB=1 ROLLCALL_NPM
 exec go test -count=1 -timeout 20m -p 1 "$@" ./lab/... ./docs/...
