@@ -30,7 +30,7 @@ var elsewhere = map[string]string{
 // TestShellLines runs every shell block of the documents, in order, as their reader would: on a laptop, in a network with a
 // host called pizero2 whose broker is open to it.
 func TestShellLines(t *testing.T) {
-	lab.Need(t, "mosquitto", "mosquitto_pub", "mosquitto_rr", "nc", "bash")
+	lab.Need(t, "mosquitto", "mosquitto_pub", "mosquitto_rr", "nc", "bash", "jq", "python3")
 	for _, doc := range documents(t) {
 		all := blocks(t, doc, "sh")
 		if len(all) == 0 {
@@ -115,12 +115,15 @@ func (r *reader) run(n int, b block) {
 	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
 		r.t.Fatal(err)
 	}
-	path := "PATH=" + filepath.Join(r.dir, "root/usr/local/bin") + ":" + lab.Binaries(r.t) + ":" + os.Getenv("PATH")
+	// /usr/bin before what may stand for python3 elsewhere: Debian's has Debian's modules.
+	path := "PATH=" + filepath.Join(r.dir, "root/usr/local/bin") + ":" + lab.Binaries(r.t) + ":/usr/bin:" + os.Getenv("PATH")
 	// The Go caches are the machine's, as a user's would be; udpsrv's own is not.
 	args := []string{"env", "-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "XDG_CONFIG_HOME=" + filepath.Join(r.dir, "config"), "GOCACHE=" + goenv(r.t, "GOCACHE"), "bash", script}
-	if strings.HasSuffix(b.note, "in the background") {
+	if _, topic, ok := strings.Cut(b.note, "in the background until "); ok {
 		r.lan.Start(host, false, args[0], args[1:]...) // ends with the test
-		r.lan.Command(host, "mosquitto_sub", "-t", "/pizero2/coffee/cups", "-C", "1", "-W", "10").Run()
+		if out, err := r.lan.Command(host, "mosquitto_sub", "-t", strings.TrimSpace(topic), "-C", "1", "-W", "30").CombinedOutput(); err != nil {
+			r.t.Fatalf("block %d: nothing on %s: %v\n%s", n, topic, err, out)
+		}
 		return
 	}
 	cmd := r.lan.Command(host, args[0], args[1:]...)

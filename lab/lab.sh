@@ -19,6 +19,7 @@ need debootstrap debootstrap
 need mkfs.ext4 e2fsprogs
 need script bsdutils
 need npm npm
+need jq jq
 need node nodejs
 /usr/bin/python3 -c 'import paho.mqtt.client' 2>/dev/null || missing+=(python3-paho-mqtt)
 if [ ${#missing[@]} -gt 0 ]; then
