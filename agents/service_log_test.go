@@ -169,7 +169,7 @@ func TestLogTopicWithoutBroker(t *testing.T) {
 	for i := range many {
 		log.Error("mark", "i", i, "text", strings.Repeat("x", 100))
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("%d records took %v", many, took)
 	}
 	broker.Start()

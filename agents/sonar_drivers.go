@@ -11,12 +11,12 @@ import (
 	"rollcall/gpio"
 )
 
-// How long Trig is high (at least 10 µs), until when Echo must have risen (the kernel's driver srf04 allows 20 ms), and until when
-// it must have fallen: an HC-SR04 gives up after 38 ms, some of its copies only after 200 ms.
+// How long Trig is high (at least 10 µs), and how long each edge of Echo is waited for. A sensor begins within a millisecond, and an
+// HC-SR04 gives up after 38 ms, some of its copies only after 200 ms; the rest is for a busy host, which may tell late of what the kernel
+// has timed.
 const (
 	sonarTrigger = 20 * time.Microsecond
-	sonarRise    = 20 * time.Millisecond
-	sonarFall    = 50 * time.Millisecond
+	sonarEdge    = 100 * time.Millisecond
 )
 
 // sonarGPIO is a sensor on two lines.
@@ -36,24 +36,18 @@ func newSonarGPIO(o sonarOptions, d Deps) (*sonarGPIO, error) {
 
 // open requests the lines.
 func (g *sonarGPIO) open() error {
-	chip, info, err := sensorChip(g.deps, g.o.Chip)
-	if err != nil {
-		return err
-	}
-	trig, err := sensorLine(g.deps, chip, info, g.o.Trigger, gpio.LineOptions{Output: true})
-	if err != nil {
-		return errors.Join(fmt.Errorf("trigger: %w", err), chip.Close())
-	}
-	line, err := sensorLine(g.deps, chip, info, g.o.Echo, gpio.LineOptions{Events: func(e gpio.Event) {
+	heard := func(e gpio.Event) {
 		select {
 		case g.edges <- e:
 		default: // a line that is never quiet; the gap in Seq tells
 		}
-	}})
-	if err != nil {
-		return errors.Join(fmt.Errorf("echo: %w", err), chip.Close())
 	}
-	g.chip, g.trig, g.line = chip, trig, line
+	chip, err := sensorWires(g.deps, g.o.Chip, sensorWire{"trigger", g.o.Trigger, gpio.LineOptions{Output: true}, &g.trig},
+		sensorWire{"echo", g.o.Echo, gpio.LineOptions{Events: heard}, &g.line})
+	if err != nil {
+		return err
+	}
+	g.chip = chip
 	return nil
 }
 
@@ -85,9 +79,9 @@ func (g *sonarGPIO) ping(ctx context.Context) (time.Duration, error) {
 	if err := g.pulse(ctx); err != nil {
 		return 0, err
 	}
-	rise, ok, err := g.edge(ctx, sonarRise)
+	rise, ok, err := g.edge(ctx)
 	if ok && !rise.Rising { // the end of an echo that came too late, told late
-		rise, ok, err = g.edge(ctx, sonarRise)
+		rise, ok, err = g.edge(ctx)
 	}
 	switch {
 	case err != nil:
@@ -95,7 +89,7 @@ func (g *sonarGPIO) ping(ctx context.Context) (time.Duration, error) {
 	case !ok || !rise.Rising:
 		return 0, fmt.Errorf("no sensor answers on %s: look at its wiring and its 5 V", g.o.Echo)
 	}
-	fall, ok, err := g.edge(ctx, sonarFall)
+	fall, ok, err := g.edge(ctx)
 	switch {
 	case err != nil:
 		return 0, err
@@ -116,9 +110,9 @@ func (g *sonarGPIO) pulse(ctx context.Context) error {
 	return errors.Join(err, g.trig.SetValue(0))
 }
 
-// edge returns the next edge, if one comes in time.
-func (g *sonarGPIO) edge(ctx context.Context, within time.Duration) (e gpio.Event, ok bool, err error) {
-	timer := time.NewTimer(within)
+// edge returns the next edge, if one is told in time.
+func (g *sonarGPIO) edge(ctx context.Context) (e gpio.Event, ok bool, err error) {
+	timer := time.NewTimer(sonarEdge)
 	defer timer.Stop()
 	select {
 	case e = <-g.edges:

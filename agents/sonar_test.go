@@ -79,6 +79,30 @@ func sonarBench(t *testing.T, samples int, celsius float64) (*sonarSensor, *sona
 	return s, startSonar(t, fmt.Sprintf(sonarLines, samples, celsius), Deps{OpenChip: func(string) (gpio.Chip, error) { return chip.Open(), nil }})
 }
 
+// tardy is a chip of which the program hears late, as that of a busy host.
+type tardy struct{ gpio.Chip }
+
+func (c tardy) Request(offset int, o gpio.LineOptions) (gpio.Line, error) {
+	if told := o.Events; told != nil {
+		o.Events = func(e gpio.Event) { time.AfterFunc(70*time.Millisecond, func() { told(e) }) }
+	}
+	return c.Chip.Request(offset, o)
+}
+
+// TestSonarTardy measures on a busy host.
+func TestSonarTardy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		chip := gpiotest.New("pinctrl-bcm2835", 28)
+		s := &sonarSensor{chip: chip, echoes: []time.Duration{5827 * time.Microsecond}}
+		s.plug(t)
+		a := startSonar(t, fmt.Sprintf(sonarLines, 3, 20), Deps{OpenChip: func(string) (gpio.Chip, error) { return tardy{chip.Open()}, nil }})
+		if r, err := a.Sample(t.Context(), "distance"); err != nil || r.Value != 1.0 {
+			t.Errorf("%+v, %v, want 1 m", r, err)
+		}
+	})
+}
+
 func TestSonarGPIO(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -148,7 +172,7 @@ func TestSonarRange(t *testing.T) {
 			if got := told(); got != step.event {
 				t.Errorf("step %d: event %q, want %q", i, got, step.event)
 			}
-			if step.echo > sonarFall {
+			if step.echo > sonarEdge {
 				if r, err := a.Sample(t.Context(), "echo"); err == nil || !strings.Contains(err.Error(), "still waits") {
 					t.Errorf("step %d, too soon: %+v, %v, want an error", i, r, err)
 				}
