@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,14 +87,14 @@ func (h *hostsensor) find(o hostsensorOptions, log *slog.Logger) error {
 
 func (h *hostsensor) addSystem(every reports.Duration) {
 	for _, l := range []struct {
-		path, label string
-		pick        func(*procfs.LoadAvg) float64
+		path, label, metric string
+		pick                func(*procfs.LoadAvg) float64
 	}{
-		{"load/1m", "Load, 1 minute", func(l *procfs.LoadAvg) float64 { return l.Load1 }},
-		{"load/5m", "Load, 5 minutes", func(l *procfs.LoadAvg) float64 { return l.Load5 }},
-		{"load/15m", "Load, 15 minutes", func(l *procfs.LoadAvg) float64 { return l.Load15 }},
+		{"load/1m", "Load, 1 minute", "node_load1", func(l *procfs.LoadAvg) float64 { return l.Load1 }},
+		{"load/5m", "Load, 5 minutes", "node_load5", func(l *procfs.LoadAvg) float64 { return l.Load5 }},
+		{"load/15m", "Load, 15 minutes", "node_load15", func(l *procfs.LoadAvg) float64 { return l.Load15 }},
 	} {
-		h.add(reports.Point{Path: l.path, Label: l.label, Type: reports.Float, Min: reports.Ptr(0),
+		h.add(reports.Point{Path: l.path, Label: l.label, Type: reports.Float, Min: reports.Ptr(0), Metric: l.metric,
 			Help: "Processes that run or wait, on average"}, every, func(s *hostsensorScan) (any, error) {
 			load, err := s.load()
 			if err != nil {
@@ -133,8 +134,8 @@ func (h *hostsensor) addMemory(every reports.Duration) {
 	available := func(m mem) *uint64 { return m.MemAvailableBytes }
 	swap := func(m mem) *uint64 { return m.SwapTotalBytes }
 	free := func(m mem) *uint64 { return m.SwapFreeBytes }
-	amount := func(path, label, help string, of func(mem) *uint64) {
-		h.add(reports.Point{Path: path, Label: label, Help: help, Unit: "B"}, every, func(s *hostsensorScan) (any, error) {
+	amount := func(path, label, metric, help string, of func(mem) *uint64) {
+		h.add(reports.Point{Path: path, Label: label, Help: help, Unit: "B", Metric: metric}, every, func(s *hostsensorScan) (any, error) {
 			m, err := s.memory()
 			if err != nil {
 				return nil, err
@@ -157,11 +158,11 @@ func (h *hostsensor) addMemory(every reports.Duration) {
 			return hostsensorShare(*total(m)-min(*free(m), *total(m)), *total(m)), nil
 		})
 	}
-	amount("memory/total", "Memory", "Memory that the kernel has", total)
-	amount("memory/available", "Memory available", "Memory that programs can get without swapping", available)
+	amount("memory/total", "Memory", "node_memory_MemTotal_bytes", "Memory that the kernel has", total)
+	amount("memory/available", "Memory available", "node_memory_MemAvailable_bytes", "Memory that programs can get without swapping", available)
 	share("memory/used_percent", "Memory used", total, available)
-	amount("swap/total", "Swap", "Swap space; 0 where there is none", swap)
-	amount("swap/free", "Swap free", "Swap space that is free", free)
+	amount("swap/total", "Swap", "node_memory_SwapTotal_bytes", "Swap space; 0 where there is none", swap)
+	amount("swap/free", "Swap free", "node_memory_SwapFree_bytes", "Swap space that is free", free)
 	share("swap/used_percent", "Swap used", swap, free)
 }
 
@@ -170,15 +171,15 @@ func (h *hostsensor) addDisks(mounts []string, every reports.Duration) {
 	for _, mount := range mounts {
 		base := "disk/" + hostsensorUnique(seen, hostsensorMountSegment(mount)) + "/"
 		for _, p := range []struct {
-			tail, label, unit string
-			genre             reports.Genre
-			of                func(total, free, used uint64) any
+			tail, label, unit, metric string
+			genre                     reports.Genre
+			of                        func(total, free, used uint64) any
 		}{
-			{"total", "Size of ", "B", reports.User, func(total, _, _ uint64) any { return int64(total) }},
-			{"free", "Free on ", "B", reports.User, func(_, free, _ uint64) any { return int64(free) }},
-			{"used_percent", "Used of ", "%", reports.Basic, func(_, free, used uint64) any { return hostsensorShare(used, used+free) }},
+			{"total", "Size of ", "B", "node_filesystem_size_bytes", reports.User, func(total, _, _ uint64) any { return int64(total) }},
+			{"free", "Free on ", "B", "node_filesystem_avail_bytes", reports.User, func(_, free, _ uint64) any { return int64(free) }},
+			{"used_percent", "Used of ", "%", "", reports.Basic, func(_, free, used uint64) any { return hostsensorShare(used, used+free) }},
 		} {
-			h.add(reports.Point{Path: base + p.tail, Label: p.label + mount, Unit: p.unit, Genre: p.genre,
+			h.add(reports.Point{Path: base + p.tail, Label: p.label + mount, Unit: p.unit, Genre: p.genre, Metric: hostsensorMetric(p.metric, "mountpoint", mount),
 				Help: "As df shows it: what is reserved for root counts as neither free nor used"},
 				every, func(s *hostsensorScan) (any, error) {
 					total, free, used, err := s.disk(mount)
@@ -265,4 +266,12 @@ func (h *hostsensor) addThrottling(every reports.Duration) {
 			return bits&bit != 0, err
 		})
 	})
+}
+
+// hostsensorMetric returns the name of a metric with a label, or "" where there is none or the label has what no description takes.
+func hostsensorMetric(name, label, value string) string {
+	if name == "" || strings.ContainsAny(value, "\"\\\n,") {
+		return ""
+	}
+	return name + "{" + label + `="` + value + `"}`
 }

@@ -22,6 +22,7 @@ type Config struct {
 	StateDir  string    `yaml:"state_dir" doc:"folder for what must survive a restart: set-ups made over MQTT, retained messages, the host's id"`
 	Discovery Discovery `yaml:"discovery"`
 	Broker    Broker    `yaml:"broker"`
+	Metrics   Metrics   `yaml:"metrics"`
 	Faces     []Face    `yaml:"-"` // in the order of the file; in YAML a map from name to options under "faces"
 	Agents    []Agent   `yaml:"-"` // in the order of the file; in YAML a map from name to options under "agents"
 }
@@ -51,6 +52,11 @@ type Broker struct {
 	URL          string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp:// or mqtt://host:port, ssl:// or mqtts:// for TLS"`
 	Username     string `yaml:"username" doc:"user name at the broker of url"`
 	PasswordFile string `yaml:"password_file" doc:"file with the password at the broker of url"`
+}
+
+// Metrics says where Prometheus may scrape the host.
+type Metrics struct {
+	Listen string `yaml:"listen" doc:"address of /metrics for Prometheus; 0.0.0.0:9137 opens it to the network; off: none"`
 }
 
 // Face is one entry of "faces": a protocol that the host speaks beside its own, and its options, still undecoded.
@@ -102,7 +108,8 @@ func Default() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker: Broker{Listen: defaultListen, ListenTLS: defaultListenTLS},
+		Broker:  Broker{Listen: defaultListen, ListenTLS: defaultListenTLS},
+		Metrics: Metrics{Listen: DefaultMetrics},
 	}
 }
 
@@ -110,6 +117,9 @@ const (
 	defaultListen    = "127.0.0.1:1883"
 	defaultListenTLS = "0.0.0.0:8883"
 )
+
+// DefaultMetrics is where /metrics is where no other address is given.
+const DefaultMetrics = "127.0.0.1:9137"
 
 // Off is the address of a listener that is not wanted.
 const Off = "off"

@@ -92,7 +92,7 @@ func wantDefaults() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883"},
+		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883"}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
 	}
 }
 
@@ -148,7 +148,7 @@ func TestLoadFull(t *testing.T) {
 			AuthorizedOperators: "/tmp/operators",
 			ExtAddr:             ExtAddr{URL: "https://example.org/ip?format=text", Every: reports.Duration(90 * time.Minute)},
 		},
-		Broker: Broker{ListenTLS: "0.0.0.0:8883", URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"},
+		Broker: Broker{ListenTLS: "0.0.0.0:8883", URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
 		Agents: []Agent{
 			{Name: "hostsensor", Kind: "hostsensor"},
 			{Name: "door", Kind: "gpio", Options: options("chip: sim\noutputs: {pump: {pin: 25, initial: off}}"), Points: map[string]Filter{

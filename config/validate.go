@@ -37,6 +37,11 @@ func (c *Config) check() error {
 	if err := c.Discovery.check(); err != nil {
 		return err
 	}
+	if c.Metrics.Listen != Off {
+		if err := checkListen(c.Metrics.Listen); err != nil {
+			return At("metrics.listen", "%w", err)
+		}
+	}
 	return c.Broker.check()
 }
 

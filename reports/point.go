@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -119,8 +120,14 @@ type Point struct {
 	Poll    Duration `json:"poll,omitempty"`  // how often it is read; 0: published on change only
 
 	Heartbeat  Duration `json:"heartbeat,omitempty"`   // how often it is published at least; 0: only when there is something new
+	Metric     string   `json:"metric,omitempty"`      // of a number: its name in node_exporter, as node_filesystem_size_bytes{mountpoint="/"}
 	StateClass string   `json:"state_class,omitempty"` // of a number that is counted: Total or TotalIncreasing; "": it is measured
 }
+
+// MetricPrefix begins every Point.Metric: the names of node_exporter (PEERS.md §4.5). All others are derived.
+const MetricPrefix = "node_"
+
+var metric = regexp.MustCompile(`^node_[a-zA-Z0-9_]+(\{[a-z_]+="[^"\\\n,]*"(,[a-z_]+="[^"\\\n,]*")*\})?$`)
 
 // Words of Point.StateClass, which are Home Assistant's: a count that only grows, but for beginning anew at 0, and one that may be
 // set to any value.
@@ -182,6 +189,8 @@ func (p Point) Validate() error {
 		return Errorf(CodeOutOfRange, "point %q: poll %v is negative", p.Path, p.Poll)
 	case p.Heartbeat < 0:
 		return Errorf(CodeOutOfRange, "point %q: heartbeat %v is negative", p.Path, p.Heartbeat)
+	case p.Metric != "" && (!metric.MatchString(p.Metric) || p.Type != Int && p.Type != Float):
+		return Errorf(CodeWrongType, "point %q: metric %.64q of a point of type %s", p.Path, p.Metric, p.Type)
 	case !slices.Contains([]string{"", Total, TotalIncreasing}, p.StateClass), p.StateClass != "" && p.Type != Int && p.Type != Float:
 		return Errorf(CodeWrongType, "point %q: state class %q of a point of type %s", p.Path, p.StateClass, p.Type)
 	}

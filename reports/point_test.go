@@ -39,6 +39,8 @@ func TestPointValidate(t *testing.T) {
 		"step backwards":      {func(p *Point) { p.Step = Ptr(-1) }, "step -1 is not positive"},
 		"negative poll":       {func(p *Point) { p.Poll = -1 }, "poll -1ns is negative"},
 		"negative heartbeat":  {func(p *Point) { p.Heartbeat = -1 }, "heartbeat -1ns is negative"},
+		"another's metric":    {func(p *Point) { p.Metric = "go_goroutines" }, `metric "go_goroutines"`},
+		"metric with a quote": {func(p *Point) { p.Metric = `node_x{a="b"c"}` }, "metric"},
 		"unknown state class": {func(p *Point) { p.StateClass = "sum" }, `state class "sum"`},
 		"args of envelopes":   {func(p *Point) { p.Args = []string{"reply"} }, `argument "reply" is a word of the interface`},
 	} {

@@ -61,6 +61,7 @@ func (m *monitor) openFaces() error {
 		return nil
 	}
 	m.view = newView(m.self())
+	m.viewers.add(m.view)
 	for _, c := range m.cfg.Faces {
 		bridge, err := newBridge(c, m.view.host)
 		if err != nil {

@@ -149,6 +149,7 @@ func startTellTale(t *testing.T, cfg config.Config) *bed {
 	t.Helper()
 	return startWith(t, cfg, func(m *monitor) {
 		m.view = newView(m.self())
+		m.viewers.add(m.view)
 		f, err := m.newFace("telltale", tellTale{})
 		if err != nil {
 			t.Fatal(err)

@@ -134,7 +134,7 @@ func testConfig(t testing.TB) config.Config {
 	c.Host, c.StateDir = "pi1", filepath.Join(t.TempDir(), "state")
 	c.Discovery.Port = 0
 	c.Discovery.AuthorizedOperators = filepath.Join(t.TempDir(), "authorized_operators")
-	c.Broker.Listen, c.Broker.ListenTLS = "127.0.0.1:0", "127.0.0.1:0"
+	c.Broker.Listen, c.Broker.ListenTLS, c.Metrics.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return c
 }
 

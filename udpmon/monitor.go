@@ -52,8 +52,11 @@ type monitor struct {
 	replies  replyTopics   // where answers to this host's own requests come in
 	expired  chan struct{} // size 1: some of replies may have
 	ext      extAddr       // the public address
-	view     *view         // what the faces see; nil without any
+	viewers  viewers
+	view     *view // what the faces see; nil without any
 	faces    []*face
+	metrics  *metrics // nil: not served
+	connects atomic.Int64
 
 	brokerAddrs atomic.Pointer[[]netip.Addr] // of a broker on another machine
 	asks        chan reports.Request         // this host's own, to be published once their answers are listened for
@@ -102,6 +105,9 @@ func newMonitor(cfg config.Config, now func() time.Time, log *slog.Logger) (_ *m
 		return nil, err
 	}
 	if err := m.newResponder(); err != nil {
+		return nil, err
+	}
+	if err := m.openMetrics(); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -163,12 +169,13 @@ func (m *monitor) newClient() (err error) {
 	m.client, err = bus.New(bus.Config{
 		URL: m.at.url, ClientID: "udpmon-" + m.id.String(), Username: m.cfg.Broker.Username, Password: m.password,
 		Will: &offline, Last: []bus.Message{offline}, Log: m.log,
-		OnUp: func() { m.services.connected(m.now()) },
+		OnUp: func() {
+			m.connects.Add(1)
+			m.services.connected(m.now())
+		},
 		OnDown: func(error) {
 			m.services.disconnected(m.now())
-			if m.view != nil {
-				m.view.disconnected()
-			}
+			m.viewers.each((*view).disconnected)
 		},
 	})
 	if err != nil {
@@ -245,6 +252,9 @@ func (m *monitor) run(ctx context.Context) error {
 		{Name: "broker address", Run: m.keepBrokerAddrs},
 		{Name: "systemd", Run: m.sayReady},
 		run.Watchdog(m.healthy),
+	}
+	if m.metrics != nil {
+		tasks = append(tasks, run.Task{Name: "metrics", Run: m.metrics.run})
 	}
 	for _, f := range m.faces {
 		tasks = append(tasks, run.Task{Name: "face " + f.name, Run: f.run}, run.Task{Name: "mqtt of " + f.name, Run: f.client.Run})

@@ -70,7 +70,7 @@ func (d *daemon) write(port, broker int, extra string) {
 }
 
 func (d *daemon) doc(port, broker int, extra string) string {
-	doc := extra + fmt.Sprintf("\nstate_dir: %s/state\n", d.dir)
+	doc := extra + fmt.Sprintf("\nstate_dir: %s/state\nmetrics: {listen: 'off'}\n", d.dir)
 	if !strings.Contains(extra, "host:") {
 		doc += "host: pi1\n"
 	}

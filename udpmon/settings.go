@@ -147,8 +147,11 @@ func (m *monitor) everyMinute() {
 	if left := m.services.expire(m.now()); left > 0 {
 		m.log.Warn("services are left out: there are too many", "max", maxServices, "messages", left)
 	}
-	if m.view != nil && m.services.settled(m.now()) {
-		m.view.prune()
+	if m.services.settled(m.now()) {
+		m.viewers.each((*view).prune)
+	}
+	if m.metrics != nil {
+		m.metrics.rest(time.Now())
 	}
 	m.lookAgain()
 	m.hosts.poke()
