@@ -76,6 +76,13 @@ func TestServe(t *testing.T) {
 		if err := b.r.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
+	case "closed":
+		op := newKey(t, "op")
+		b := closedBed(t, newKey(t, "host"), obeying(op), nil)
+		fmt.Printf("OPERATOR %x\nADDR %v\n", op.ID(), b.addr)
+		if err := b.r.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
 	case "echo":
 		conn, err := Listen("127.0.0.1:0")
 		if err != nil {

@@ -28,7 +28,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	if _, seen := r.replay.get(key, d.at); seen {
 		return replayed, nil
 	}
-	f, o := r.admit(d, q, set)
+	f, o := r.place(d, q, set)
 	switch {
 	case o != answered:
 		return o, nil
@@ -50,8 +50,10 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 		return clock, nil
 	case meant != answered && !cancels && !q.Clock:
 		return meant, nil // without a check of the signature: whatever it is, nothing is said
-	case !r.authority.allow(f.Index, d.at):
-		return rate, nil
+	case late && !r.authority.floors.above(op.id, q.Time.UnixMilli()):
+		return replayed, nil // it has asked for a challenge before
+	case !r.sealedRate.allow(d.src.Addr(), d.at) || !r.authority.allow(f.Index, d.at):
+		return rate, nil // only here: who forges or replays uses up nothing of what the operator may ask
 	case !signedBy(d.b, op.key):
 		return forged, nil
 	}

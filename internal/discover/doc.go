@@ -159,7 +159,7 @@
 // HMAC-SHA256 of its header, under "rollcall RCL1 tag" and the operator's public key. The tag proves nothing; but who does not
 // know the public key, which is never sent, can't have a host check signatures for nothing. Key ids are the first 8 bytes of
 // the SHA-256 fingerprint that ssh-keygen -l shows. A host that names its operators checks, in this order: length, magic,
-// version; that the operator is one; replay; where it came from; the rates; the tag; time; range, sample, filter and names;
+// version; that the operator is one; replay; where it came from; the tag; time; range, sample, filter and names; the rates;
 // at most 50 signatures a second and interface. A request is remembered by (operator, sweep, seq) once its signature holds.
 // One from before the host's monitor started is old, whatever the clock says.
 //

@@ -34,10 +34,13 @@ func loadFloors(path string) floors {
 	return f
 }
 
+// above reports whether the time of a request is newer than the last one.
+func (f *floors) above(id [8]byte, ms int64) bool { return ms > f.now[id] }
+
 // raise notes the time of a request and reports whether it is newer than the last one. It is on its way to the disk when raise
 // returns, but not waited for.
 func (f *floors) raise(id [8]byte, ms int64) bool {
-	if ms <= f.now[id] {
+	if !f.above(id, ms) {
 		return false
 	}
 	if _, ok := f.now[id]; !ok && len(f.now) >= maxFloors {

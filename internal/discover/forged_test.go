@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
@@ -31,6 +32,73 @@ func TestForgedFlood(t *testing.T) {
 	d.b = bytes.Clone(good)
 	if o, _ := b.r.handle(&d); o != answered || replies != 1 {
 		t.Errorf("good request is %v", o)
+	}
+}
+
+// Who floods with requests in the name of an operator and of his address, as he has seen them on the network, uses up nothing
+// of what the operator may ask.
+func TestForgersUseUpNothing(t *testing.T) {
+	t.Parallel()
+	host, op := newKey(t, "host"), newKey(t, "op")
+	b := closedBed(t, host, obeying(op), nil)
+	replies := 0
+	b.r.reply = func([]byte, []byte, netip.AddrPort) error { replies++; return nil }
+	seen := mustSign(t, question4(5, 1), op)
+	d := datagram{src: netip.MustParseAddrPort("127.0.0.1:4242"), at: time.Now(), iface: 1}
+	for i := range uint32(20_000) {
+		d.b = binary.BigEndian.AppendUint32(bytes.Clone(seen[:60]), i+2)
+		d.b = append(d.b, seen[64:]...)
+		if o, _ := b.r.handle(&d); o != forged {
+			t.Fatalf("forged request %d is %v", i, o)
+		}
+	}
+	d.b = bytes.Clone(seen)
+	if o, err := b.r.handle(&d); o != answered || replies != 1 {
+		t.Errorf("the operator's request is %v, %v after them", o, err)
+	}
+}
+
+// Nor does he by sending again what he has seen: what was answered, what was for other hosts, and what has asked for a challenge.
+func TestReplaysUseUpNothing(t *testing.T) {
+	t.Parallel()
+	host, op := newKey(t, "host"), newKey(t, "op")
+	b := closedBed(t, host, obeying(op), nil)
+	replies := 0
+	b.r.reply = func([]byte, []byte, netip.AddrPort) error { replies++; return nil }
+	d := datagram{src: netip.MustParseAddrPort("127.0.0.1:4242"), at: time.Now(), iface: 1}
+	others, asks := question4(5, 2), question4(5, 3)
+	others.Want = "other*"
+	asks.Clock, asks.Time = true, asks.Time.Add(-time.Hour)
+	for _, tt := range []struct {
+		q           Request
+		first, then outcome
+	}{{question4(5, 1), answered, replayed}, {others, unselected, unselected}, {asks, challenged, replayed}} {
+		raw := mustSign(t, tt.q, op)
+		want := tt.first
+		for i := range 2000 {
+			d.b = bytes.Clone(raw)
+			if o, _ := b.r.handle(&d); o != want {
+				t.Fatalf("time %d: %v, want %v", i+1, o, want)
+			}
+			want = tt.then
+			d.at = d.at.Add(70 * time.Microsecond)
+		}
+		d.at = d.at.Add(2 * time.Minute) // the memory of replays is shorter than that of challenges
+		b.r.refresh(d.at, 0)
+		if tt.first == challenged {
+			d.b = bytes.Clone(raw)
+			for range 1000 {
+				if o, _ := b.r.handle(&d); o != replayed {
+					t.Fatalf("late: %v, want %v", o, replayed)
+				}
+			}
+		}
+		d.at = d.at.Add(-2 * time.Minute)
+	}
+	last := question4(6, 1)
+	d.b = mustSign(t, last, op)
+	if o, err := b.r.handle(&d); o != answered || replies != 3 {
+		t.Errorf("the operator's request is %v, %v after them; %d replies", o, err, replies)
 	}
 }
 

@@ -78,9 +78,12 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	if _, seen := r.replay.get(key, d.at); seen {
 		return replayed, nil
 	}
-	f, o := r.admit(d, &q, set)
-	if o != answered {
+	f, o := r.place(d, &q, set)
+	switch {
+	case o != answered:
 		return o, nil
+	case !r.sealedRate.allow(d.src.Addr(), d.at):
+		return rate, nil
 	}
 	if err := q.parseBody(d.b, size); err != nil {
 		return malformed, err
@@ -97,8 +100,8 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	return r.attend(d, &q, said, f, spread.Slot, state)
 }
 
-// admit checks where a sealed request came from, and how many came from there; o is answered if that is right.
-func (r *Responder) admit(d *datagram, q *Request, set *settings) (f iface, o outcome) {
+// place checks where a sealed request came from; o is answered if that is right.
+func (r *Responder) place(d *datagram, q *Request, set *settings) (f iface, o outcome) {
 	src := d.src.Addr()
 	f, o = r.arrival(d, set)
 	switch {
@@ -108,8 +111,6 @@ func (r *Responder) admit(d *datagram, q *Request, set *settings) (f iface, o ou
 		return f, offLink
 	case q.Requester.IsValid() && q.Requester != src:
 		return f, wrongSource
-	case !r.sealedRate.allow(src, d.at):
-		return f, rate
 	}
 	return f, answered
 }

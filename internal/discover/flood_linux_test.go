@@ -1,0 +1,149 @@
+package discover
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// child is TestServe in a process of its own.
+type child struct {
+	pid  int
+	addr netip.AddrPort
+	op   [8]byte // id of its operator's key, where it has one
+}
+
+// spawn starts TestServe as kind.
+func spawn(t testing.TB, kind string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServe$", "-test.v")
+	cmd.Env = append(os.Environ(), serveAs+"="+kind)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it serves until then
+		_ = cmd.Wait()
+	})
+	c := &child{pid: cmd.Process.Pid}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if id, ok := strings.CutPrefix(lines.Text(), "OPERATOR "); ok {
+			if _, err := hex.Decode(c.op[:], []byte(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if addr, ok := strings.CutPrefix(lines.Text(), "ADDR "); ok {
+			c.addr = netip.MustParseAddrPort(addr)
+			return c
+		}
+	}
+	t.Fatal("server did not start")
+	return nil
+}
+
+// perThread adds up a number of each thread of a process that a line of a file of /proc has.
+func (c *child) perThread(t testing.TB, file string, read func(line string) (int64, bool)) (sum int64) {
+	t.Helper()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", c.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/%s", c.pid, task.Name(), file)) // it may have ended
+		for line := range strings.Lines(string(text)) {
+			if n, ok := read(line); ok {
+				sum += n
+			}
+		}
+	}
+	return sum
+}
+
+// cpu returns the processor time that the child has used (proc(5), schedstat).
+func (c *child) cpu(t testing.TB) time.Duration {
+	return time.Duration(c.perThread(t, "schedstat", func(line string) (n int64, ok bool) {
+		_, err := fmt.Sscan(line, &n)
+		return n, err == nil
+	}))
+}
+
+// wakeups returns how often threads of the child have begun to wait, which is how often they were woken.
+func (c *child) wakeups(t testing.TB) int64 {
+	return c.perThread(t, "status", func(line string) (n int64, ok bool) {
+		_, err := fmt.Sscanf(line, "voluntary_ctxt_switches: %d", &n)
+		return n, err == nil
+	})
+}
+
+// BenchmarkForeign sends datagrams that are not for the host over a socket, 50,000 a second, and measures the processor time that
+// they cost its process.
+func BenchmarkForeign(b *testing.B) {
+	const perSecond, burst = 50_000, 100
+	c := spawn(b, "closed")
+	stranger := mustSign(b, question4(5, 1), newKey(b, "stranger"))
+	for name, raw := range map[string][]byte{
+		"noise":    make([]byte, 512),
+		"JSON":     append([]byte(`{"cmd":`), make([]byte, 505)...),
+		"stranger": stranger,
+		"forged":   edit(stranger, 24, c.op[:]...), // in the name of the host's operator
+	} {
+		b.Run(name, func(b *testing.B) {
+			conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(c.addr))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			before, start, sent := c.cpu(b), time.Now(), 0
+			tick := time.NewTicker(time.Second * burst / perSecond)
+			defer tick.Stop()
+			for range b.N {
+				for range burst {
+					if len(raw) >= MinRequest {
+						binary.BigEndian.PutUint32(raw[60:], uint32(sent)+1) // seq
+					}
+					if _, err := conn.Write(raw); err == nil {
+						sent++
+					}
+				}
+				<-tick.C
+			}
+			took := time.Since(start)
+			used := c.cpu(b) - before
+			b.ReportMetric(float64(used.Nanoseconds())/1000/float64(sent), "cpu-µs/datagram")
+			b.ReportMetric(100*used.Seconds()/took.Seconds(), "%core")
+			b.ReportMetric(float64(sent)/took.Seconds(), "datagrams/s")
+		})
+	}
+}
+
+// TestIdleHostSleeps: a host that nobody asks is not woken, not once in seconds.
+func TestIdleHostSleeps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds, in which nothing happens")
+	}
+	t.Parallel()
+	c := spawn(t, "closed")
+	var got []int64
+	for range 5 { // what has to do with its start may still go on in the first
+		before := c.wakeups(t)
+		<-time.After(1500 * time.Millisecond) // in which nothing must happen; that has no event
+		n := c.wakeups(t) - before
+		if n == 0 {
+			return
+		}
+		got = append(got, n)
+	}
+	t.Errorf("threads of an idle host were woken %d times in spans of 1.5 s, want a span without", got)
+}
