@@ -64,7 +64,7 @@ func TestStrangerAtAnOpenBroker(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, l *LAN, i int, name string, args ...string) string {
+func run(t testing.TB, l *LAN, i int, name string, args ...string) string {
 	t.Helper()
 	out, errs, status := l.Run(i, name, args...)
 	if status != 0 {

@@ -34,7 +34,7 @@ func floorOf(b *testing.B, l *LAN, i, hosts, runs int) series {
 			s.last = append(s.last, ms(d))
 		}
 	}
-	b.Logf("floor of %d hosts: %.2f (%.2f) ms, %d of %d complete", hosts, quantile(s.last, 0.5), quantile(s.last, 0.9), len(s.last), runs)
+	fmt.Printf("floor of %d hosts: %.2f (%.2f) ms, %d of %d complete\n", hosts, quantile(s.last, 0.5), quantile(s.last, 0.9), len(s.last), runs)
 	return s
 }
 
@@ -57,6 +57,14 @@ func (p *laptop) bootAll(t testing.TB, n int, file string) {
 
 func nothing() {}
 
+// table prints rows: the log of a benchmark is cut off after ten lines.
+func table(rows ...series) {
+	fmt.Println(seriesHead)
+	for _, s := range rows {
+		fmt.Println(s)
+	}
+}
+
 // BenchmarkRealHosts sweeps 10 and 100 hosts, each with its own udpmon and agentd: whom nobody knows, whose keys are known, and who are
 // on the list of the sweep before; with lossy links, and with lossy links and nobody's hardware address known.
 func BenchmarkRealHosts(b *testing.B) {
@@ -74,7 +82,6 @@ func BenchmarkRealHosts(b *testing.B) {
 			for range b.N {
 				f := floorOf(b, l, n+1, n, times(100))
 				rows := []series{p.sweeps(b, fmt.Sprintf("%d, nobody known", n), times(150), nothing)}
-				p.l.Lose(0, false)
 				for _, lost := range []float64{0.1, 0.3} {
 					l.Lose(lost, false)
 					rows = append(rows, p.sweeps(b, fmt.Sprintf("%d, nobody known, %.0f %%", n, lost*100), times(150), nothing))
@@ -89,10 +96,7 @@ func BenchmarkRealHosts(b *testing.B) {
 					b.Fatal(err)
 				}
 				known := q.sweeps(b, fmt.Sprintf("%d, known", n), times(100), nothing)
-				b.Log(seriesHead)
-				for _, s := range append(rows, known) {
-					b.Log(s)
-				}
+				table(append(rows, known)...)
 				b.ReportMetric(quantile(f.last, 0.5), "ms-floor")
 				b.ReportMetric(quantile(rows[0].last, 0.5)/quantile(f.last, 0.5), "last/floor")
 				b.ReportMetric(quantile(known.last, 0.5)/quantile(f.last, 0.5), "known/floor")
@@ -125,8 +129,7 @@ func BenchmarkManyHosts(b *testing.B) {
 					l.Forget(n + 1)
 					arp.since(b)
 				})
-				b.Log(seriesHead)
-				b.Log(s)
+				table(s)
 				b.ReportMetric(float64(frames+arp.since(b)), "ARP-frames")
 				b.ReportMetric(quantile(s.last, 0.5), "ms-last")
 				b.ReportMetric(float64(s.whole)/float64(s.all), "recall")
@@ -172,9 +175,7 @@ func BenchmarkLaptops(b *testing.B) {
 					}
 					<-time.After(500 * time.Millisecond)
 				}
-				b.Log(seriesHead)
-				b.Log(alone)
-				b.Log(together)
+				table(alone, together)
 				b.ReportMetric(worst/1000, "kB/s-of-a-host")
 				b.ReportMetric(quantile(together.last, 0.5)/quantile(alone.last, 0.5), "last/alone")
 				b.ReportMetric(quantile(together.returned, 0.5)/quantile(alone.returned, 0.5), "returns/alone")

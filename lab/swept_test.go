@@ -101,6 +101,7 @@ type series struct {
 	want           int
 	all            int // sweeps
 	whole          int // that heard everyone
+	heard          int // hosts, in all sweeps
 	wrong          int // that said so and had not
 	unsure         int // that said that they were incomplete
 	last, returned []float64
@@ -129,6 +130,7 @@ func (p *laptop) sweeps(t testing.TB, name string, times int, before func()) ser
 
 func (s *series) add(t testing.TB, one swept1) {
 	s.all++
+	s.heard += one.heard
 	switch {
 	case one.heard == s.want:
 		s.whole++

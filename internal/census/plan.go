@@ -48,6 +48,7 @@ const (
 	crowdGuard      = 40                    // the part of the window that is waited at least
 	fewGuard        = 10 * time.Millisecond // the final one where few were heard
 	wirelessGuard   = 300 * time.Millisecond
+	quietGuard      = 10 * time.Millisecond  // of rounds in which nobody is expected, and that are not the last one
 	maxGuard        = 250 * time.Millisecond // while nobody answers
 	atOnceCopyGap   = 8 * time.Millisecond   // where all answer at once: nobody is to look at the second copy before he has answered
 	atOnce          = 64                     // so many may answer at the same time
@@ -280,7 +281,10 @@ func (s *Sweep) guard(r *round) time.Duration {
 		if s.c.Wireless {
 			least = wirelessGuard
 		}
-		g = max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
+		return max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
+	}
+	if r.number > 1 && r.expected < 0.5 && !s.c.Wireless {
+		return min(g, quietGuard) // whoever answers later is heard in the next round; bursts of losses end meanwhile
 	}
 	return g
 }

@@ -1,22 +1,44 @@
 #!/usr/bin/env bash
-# Sweeps simulated fleets of 10 to 10,000 hosts over a lossy link, and the floor: a fleet that answers at once with bare datagrams.
+# Sweeps simulated fleets of 10 to 10,000 hosts over a lossy link: closed hosts, which seal what they say, whom the laptop has never
+# met, whose keys it knows, and whom it expects; and open ones.
 # lab/fleet/bench.sh [SWEEPS [HOSTS...]]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-sweeps=${1:-15}
+sweeps=${1:-30}
 shift || true
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 go build -o "$dir/" ./lab/fleet/fleetctl
-for hosts in "${@:-10 100 1000 10000}"; do
-	for n in $hosts; do
+port=47030
+
+# measure HOSTS LOSS WHAT FLAG...
+measure() {
+	local hosts=$1 lost=$2 what=$3
+	shift 3
+	printf '%s hosts, loss %s, %s: ' "$hosts" "$lost" "$what"
+	"$dir/fleetctl" measure --port $port --hosts "$hosts" --sweeps "$sweeps" --every 500ms "$@"
+}
+
+# serve HOSTS LOSS FLAG...
+serve() {
+	local hosts=$1 lost=$2
+	shift 2
+	: >"$dir/serve"
+	"$dir/fleetctl" serve --listen 0.0.0.0:$port --hosts "$hosts" --loss "$lost" "$@" >"$dir/serve" &
+	until grep -q "hosts at" "$dir/serve"; do :; done
+}
+
+for n in "${@:-10 100 1000 10000}"; do
+	for hosts in $n; do
 		for lost in 0 0.1 0.3; do
-			"$dir/fleetctl" serve --listen 0.0.0.0:47030 --hosts "$n" --loss "$lost" >"$dir/serve" &
-			until grep -q "hosts at" "$dir/serve"; do :; done
-			for known in "" --known; do
-				printf '%s hosts, loss %s%s: ' "$n" "$lost" "${known:+, known}"
-				"$dir/fleetctl" measure --port 47030 --hosts "$n" --sweeps "$sweeps" --every 600ms $known
-			done
+			serve "$hosts" "$lost" --operator "$dir/key"
+			measure "$hosts" "$lost" "sealed, never met" --key "$dir/key"
+			measure "$hosts" "$lost" "sealed, met" --key "$dir/key" --met
+			measure "$hosts" "$lost" "sealed, known" --key "$dir/key" --known
+			kill %% && wait
+			serve "$hosts" "$lost"
+			measure "$hosts" "$lost" open
+			measure "$hosts" "$lost" "open, known" --known
 			kill %% && wait
 		done
 	done
