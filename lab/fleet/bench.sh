@@ -30,6 +30,10 @@ serve() {
 
 for n in "${@:-10 100 1000 10000}"; do
 	for hosts in $n; do
+		serve "$hosts" 0 --bare
+		printf '%s hosts, bare: ' "$hosts"
+		"$dir/fleetctl" floor --port $port --hosts "$hosts"
+		kill %% && wait
 		for lost in 0 0.1 0.3; do
 			serve "$hosts" "$lost" --operator "$dir/key"
 			measure "$hosts" "$lost" "sealed, never met" --key "$dir/key"

@@ -58,9 +58,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return serve(ctx, args[1:], out)
 		case "measure":
 			return measure(ctx, args[1:], out)
+		case "floor":
+			return floor(args[1:], out)
 		}
 	}
-	return fmt.Errorf("usage: fleetctl serve|measure --help")
+	return fmt.Errorf("usage: fleetctl serve|measure|floor --help")
 }
 
 // serve runs a fleet until it is interrupted, and says then what it did.
@@ -179,6 +181,57 @@ func measure(ctx context.Context, args []string, out io.Writer) error {
 	}
 	print(out, all, *hosts)
 	return nil
+}
+
+// floor asks a bare fleet again and again with one datagram of a request's size, and prints when the last of its answers came: what a
+// sweep would take that is sure of nothing, is asked for nothing and loses nothing.
+func floor(args []string, out io.Writer) error {
+	fs := flag.NewFlagSet("floor", flag.ContinueOnError)
+	to := fs.String("to", "127.255.255.255", "broadcast address")
+	port := fs.Int("port", discover.Port, "port")
+	hosts := fs.Int("hosts", 100, "hosts that there are")
+	times := fs.Int("times", 30, "how often to ask")
+	every := fs.Duration("every", 200*time.Millisecond, "pause after each time")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	var last []float64
+	whole := 0
+	for range *times {
+		heard, took, err := once(netip.AddrPortFrom(netip.MustParseAddr(*to), uint16(*port)), *hosts)
+		if err != nil {
+			return err
+		}
+		if heard == *hosts {
+			whole++
+		}
+		last = append(last, ms(took))
+		<-time.After(*every)
+	}
+	fmt.Fprintf(out, "floor: all %d of %d; last %.1f ms (p90 %.1f)\n", whole, *times, quantile(last, 0.5), quantile(last, 0.9))
+	return nil
+}
+
+// once asks once, from a socket like that of a sweep, and returns how many answered and when the last did.
+func once(to netip.AddrPort, hosts int) (heard int, last time.Duration, err error) {
+	conn, err := discover.Listen("0.0.0.0:0")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = conn.Close() }() // nothing was to be kept
+	start := time.Now()
+	if _, err := conn.WriteToUDPAddrPort(make([]byte, discover.MinRequest), to); err != nil {
+		return 0, 0, err
+	}
+	buf := make([]byte, discover.MaxRequest)
+	for heard < hosts {
+		_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // only a closed socket refuses
+		if _, err := conn.Read(buf); err != nil {
+			break // what has not come by now was lost
+		}
+		heard, last = heard+1, time.Since(start)
+	}
+	return heard, last, nil
 }
 
 // print prints one line: recall, who said that he was complete, medians and the 99th percentile.
