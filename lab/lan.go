@@ -120,26 +120,69 @@ func NewLAN(t testing.TB, n int) *LAN {
 	}
 	t.Cleanup(func() {
 		_ = os.RemoveAll(l.dir) // what is left in the temporary folder harms nobody
+		var names strings.Builder
 		for i := range n {
-			_ = exec.Command("ip", "netns", "del", l.NS(i+1)).Run() // one that was never made is no loss
+			fmt.Fprintf(&names, "netns del %s\n", l.NS(i+1))
 		}
-		_ = exec.Command("ip", "netns", "del", sw).Run()
+		fmt.Fprintf(&names, "netns del %s\n", sw)
+		_ = batch(names.String(), "-force") // one that was never made is no loss
 	})
-	var b strings.Builder
-	fmt.Fprintf(&b, "netns add %s\n-n %s link add br0 type bridge\n-n %s link set br0 up\n", sw, sw, sw)
+	var names, links strings.Builder
+	fmt.Fprintf(&names, "netns add %s\n", sw)
+	links.WriteString("link add br0 type bridge\nlink set br0 up\n")
 	for i := 1; i <= n; i++ {
-		ns := l.NS(i)
-		fmt.Fprintf(&b, "netns add %s\n-n %s link add v%d type veth peer name eth0 netns %s\n", ns, sw, i, ns)
-		fmt.Fprintf(&b, "-n %s link set v%d master br0 up\n-n %s link set lo up\n-n %s link set eth0 up\n", sw, i, ns, ns)
-		fmt.Fprintf(&b, "-n %s addr add %s/%d brd + dev eth0\n", ns, l.Addr(i), l.Bits)
+		fmt.Fprintf(&names, "netns add %s\n", l.NS(i))
+		fmt.Fprintf(&links, "link add v%d type veth peer name eth0 netns %s\nlink set v%d master br0 up\n", i, l.NS(i), i)
 	}
-	for line := range strings.Lines(b.String()) {
-		args := strings.Fields(line)
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out)
+	err := batch(names.String())
+	if err == nil {
+		err = batch(links.String(), "-n", sw)
+	}
+	for i := 1; i <= n && err == nil; i++ {
+		err = batch(fmt.Sprintf("link set lo up\nlink set eth0 up\naddr add %s/%d brd + dev eth0\n", l.Addr(i), l.Bits), "-n", l.NS(i))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.awaitLinks()
+	return l
+}
+
+// awaitLinks waits until the kernel has noticed that the ports of the bridge are up, which it does a second later, or many where
+// other networks are being removed: before that a frame goes nowhere.
+func (l *LAN) awaitLinks() {
+	l.t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(3 * patience); ; <-again.C {
+		up := 0
+		if err := Inside(l.Switch(), func() {
+			list, _ := net.Interfaces() // an error is as good as none: look again
+			for _, f := range list {
+				if f.Name != "lo" && f.Flags&net.FlagRunning != 0 {
+					up++
+				}
+			}
+		}); err != nil {
+			l.t.Fatal(err)
+		}
+		if up == l.Hosts+1 { // with the bridge
+			return
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatalf("%d of %d links are up", up, l.Hosts+1)
 		}
 	}
-	return l
+}
+
+// batch has one process of ip(8) run commands, a line each.
+func batch(lines string, options ...string) error {
+	cmd := exec.Command("ip", append(options, "-batch", "-")...)
+	cmd.Stdin = strings.NewReader(lines)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w\n%s", strings.Join(options, " "), err, out)
+	}
+	return nil
 }
 
 var staleName = regexp.MustCompile(`^rc(\d+)-\d+-(sw|h\d+)$`)
