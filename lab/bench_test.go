@@ -198,7 +198,7 @@ func BenchmarkIdle(b *testing.B) {
 }
 
 // rss returns the resident size in MB (proc(5), VmRSS).
-func rss(b *testing.B, pid int) float64 {
+func rss(b testing.TB, pid int) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -215,7 +215,7 @@ func rss(b *testing.B, pid int) float64 {
 }
 
 // cpu returns the CPU time that the process has used (proc(5), the first field of schedstat is in ns; summed over threads).
-func cpu(b *testing.B, pid int) time.Duration {
+func cpu(b testing.TB, pid int) time.Duration {
 	b.Helper()
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
