@@ -71,7 +71,11 @@ func (a *app) reach(ctx context.Context, t target, q *asking, f func(context.Con
 		if reports.ValidName(e.Hostname) != nil {
 			return fmt.Errorf("host %q is not in the cache; with --broker name the host by its hostname", t.host)
 		}
-		_, err := a.try(ctx, known, e, t, *a.named, f, false)
+		b, err := a.pinNamed(*a.named)
+		if err != nil {
+			return err
+		}
+		_, err = a.try(ctx, known, e, t, b, f, false)
 		return err
 	}
 	if len(cached) == 1 && cached[0].lacks(t.service) == nil {
@@ -123,7 +127,7 @@ var errNotTheHosts = errors.New("broker does not know the host")
 // try connects to a broker and calls f; done is true once f was called. With must, a broker that has no retained word of the
 // host is refused: addresses move.
 func (a *app) try(ctx context.Context, known *cache, e entry, t target, b brokerURL, f func(context.Context, *link) error, must bool) (done bool, err error) {
-	if b.pinned == nil {
+	if _, notAddr := netip.ParseAddr(b.Host); b.pinned == nil && (a.named == nil || notAddr == nil) { // a name may be any broker's
 		if b, err = a.pin(b, e); err != nil {
 			return errors.Is(err, errUntrusted), err
 		}

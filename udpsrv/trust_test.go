@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/ed25519"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -226,6 +228,59 @@ func TestCommandsOverTLS(t *testing.T) {
 	}
 	_, stderr = l.want(exitFail, "get", "--to", h.addr, "pizero2/gpio")
 	has(t, "stderr", stderr, "somebody may stand between")
+}
+
+// TestNamedBrokerOverTLS: a broker that --broker names is held to the key of the host of that name, whether a sweep has seen it or
+// not; one of a name that is not known to the authorities of the system.
+func TestNamedBrokerOverTLS(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	l.operator()
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	brokerOf := func(dir string, k trust.Key) mosquittoAt {
+		t.Helper()
+		if err := k.Replace(filepath.Join(dir, "host_key")); err != nil {
+			t.Fatal(err)
+		}
+		return startMosquitto(t, l, dir, filepath.Join(dir, "operators"), write, "read,control "+l.operator())
+	}
+	const name = "localhost" // which resolves everywhere
+	key := newHostKey(t, name)
+	good, evil := brokerOf(t.TempDir(), key), brokerOf(t.TempDir(), newHostKey(t, "evil"))
+	h := bootClosed(t, hostNamed(name, 1, "ssl://127.0.0.1:"+good.secure), key, l.operator())
+	serve(t, "tcp://127.0.0.1:"+good.plain, func(c reports.Command) reports.Result { return reports.Done(c, nil) })
+	set := func(want int, broker string) string {
+		t.Helper()
+		_, stderr := l.want(want, "set", "--broker", broker, "--timeout", "2s", "pizero2/gpio/output/pump", "ON")
+		return stderr
+	}
+	has(t, "stderr before trust", set(exitFail, "ssl://"+name+":"+good.secure), "certificate")
+	l.want(exitOK, "trust", "--yes", "--to", h.addr, name)
+	for _, seen := range []bool{true, false} {
+		set(exitOK, "ssl://"+name+":"+good.secure)
+		has(t, "stderr about another broker", set(exitFail, "ssl://"+name+":"+evil.secure), "somebody may stand between")
+		has(t, "stderr about a name that is not known", set(exitFail, "ssl://ip6-localhost.invalid:"+good.secure), "ip6-localhost.invalid")
+		if err := os.Remove(l.cache); seen && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	has(t, "stderr about an address that is not known", set(exitFail, "ssl://127.0.0.1:"+good.secure), "certificate")
+	// The broker that is named need not be the host's: its key is not that of the host that is spoken to.
+	known, err := trust.LoadKnownHosts(filepath.Join(l.keys, knownHostsFile))
+	if err == nil {
+		err = known.Add(trust.KnownHost{Name: "pizero2", ID: trust.HostID{2}, PublicKey: newHostKey(t, "pizero2").Public()})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(exitOK, "ssl://"+name+":"+good.secure)
+	l.want(exitOK, "trust", "--forget", name)
+	has(t, "stderr about a broker that is nobody's", set(exitFail, "ssl://"+name+":"+good.secure), "certificate")
 }
 
 // mosquittoAt is a running mosquitto.
