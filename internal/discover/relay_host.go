@@ -22,13 +22,12 @@ var (
 )
 
 const (
-	maxRelayed    = 8                      // sweeps relayed at a time
-	relayIdle     = 5 * time.Second        // without an order
-	relayLife     = time.Minute            // of one sweep
-	relayYield    = time.Second            // after which a sweep of the same operator from elsewhere may take the place of an idle one
-	relayMost     = 64 << 20               // bytes that go back in one sweep
-	batchWait     = 500 * time.Microsecond // for further replies
-	relayedOrders = 256                    // that may wait
+	maxRelayed    = 8               // sweeps relayed at a time
+	relayIdle     = 5 * time.Second // without an order
+	relayLife     = time.Minute     // of one sweep
+	relayYield    = time.Second     // after which a sweep of the same operator from elsewhere may take the place of an idle one
+	relayMost     = 64 << 20        // bytes that go back in one sweep
+	relayedOrders = 256             // that may wait
 )
 
 // relays are the sweeps that this host relays, one an operator. They belong to the goroutine of Run.

@@ -40,7 +40,6 @@ type relaySession struct {
 	seq      uint32
 	batch    []byte // entries that wait
 	out      []byte
-	flushing *time.Timer
 	ordered  bucket
 	told     bucket
 	total    int // bytes that went back
@@ -90,8 +89,6 @@ func (s *relaySession) ended() bool {
 
 // serve works orders and replies off until the session is over.
 func (s *relaySession) serve(ctx context.Context) {
-	s.flushing = time.NewTimer(time.Hour)
-	defer s.flushing.Stop()
 	idle := time.NewTimer(relayIdle)
 	defer idle.Stop()
 	for {
@@ -100,10 +97,11 @@ func (s *relaySession) serve(ctx context.Context) {
 			return
 		case <-idle.C:
 			return
-		case <-s.flushing.C:
-			s.flush()
 		case e := <-s.replies:
 			s.add(e)
+			if len(s.replies) == 0 {
+				s.flush() // what comes while this is sent is the next batch
+			}
 		case b := <-s.orders:
 			more, err := s.obey(b)
 			if err != nil {
@@ -236,15 +234,11 @@ func (s *relaySession) add(e entry) {
 	if len(s.batch)+entryHead+len(e.reply) > batchMax-relayHeader-sealNonce-sealTag {
 		s.flush()
 	}
-	if len(s.batch) == 0 {
-		s.flushing.Reset(batchWait)
-	}
 	s.batch = e.append(s.batch)
 }
 
 // flush sends the batch to the requester.
 func (s *relaySession) flush() {
-	s.flushing.Stop()
 	if len(s.batch) == 0 {
 		return
 	}
