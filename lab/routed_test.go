@@ -243,3 +243,43 @@ func TestRoutedNetworks(t *testing.T) {
 		t.Errorf("through a host that does not relay: exit %d\n%s", status, errs)
 	}
 }
+
+// TestSpyOnTheLAN has a host hear what passes between others, who speak by way of its network's relay, and open it with the key.
+func TestSpyOnTheLAN(t *testing.T) {
+	Need(t)
+	r := NewRouted(t, 1, 3, 0)
+	for i := 2; i <= 3; i++ {
+		r.BootFar(t, i, "")
+	}
+	keys := filepath.Join(r.dir, "config-1", "rollcall")
+	lines := func(what string, args ...string) *Process {
+		p := r.Start(1, false, "udpsrv", append([]string{"--keys", keys, "spy", "--udp"}, args...)...)
+		deadline := time.After(patience)
+		for !strings.Contains(strings.Join(p.Lines(), "\n"), "batch") { // it may have begun in the middle of a sweep
+			if _, errs, status := r.Run(1, "udpsrv", "sweep", "--subnet", "10.78.0.0/24"); status != 0 {
+				t.Fatalf("%s: %s", what, errs)
+			}
+			select {
+			case <-deadline:
+				t.Fatalf("%s: nothing was heard", what)
+			default:
+			}
+		}
+		return p
+	}
+	p := lines("lines")
+	for _, want := range []string{" ticket bytes=512 ", " offer bytes=", " order bytes=", " batch bytes=", "hostname=pi2", "hostname=pi3"} {
+		p.WaitLine(want, patience)
+	}
+	p.Stop()
+	p = lines("JSON", "--json", "-n", "50")
+	for _, line := range p.Lines() {
+		if line == "" {
+			continue
+		}
+		var got map[string]any
+		if err := json.Unmarshal([]byte(line), &got); err != nil || got["form"] == nil || got["interface"] != "eth0" {
+			t.Errorf("spy --udp --json: %v: %s", err, line)
+		}
+	}
+}

@@ -16,6 +16,7 @@ type spying struct {
 	json  bool
 	count int
 	host  string
+	udp   bool
 	asking
 }
 
@@ -34,12 +35,16 @@ func newSpy(a *app) *cobra.Command {
 		Use:   "spy [TOPIC...]",
 		Short: "Print the messages of a broker as they come",
 		Long: `Print the messages of a broker as they come: of this machine's own, or of the one that --broker names. TOPIC may have the
-wildcards + and #; without one all messages are printed. Messages that the broker had retained are marked.`,
-		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status",
+wildcards + and #; without one all messages are printed. Messages that the broker had retained are marked.
+
+With --udp it prints the datagrams of discovery instead, one a line, and opens what is sealed for your key. Those between other
+machines, as far as they pass this one, and all replies need CAP_NET_RAW (run it as root); without, it hears what is sent to everybody.`,
+		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status\n  sudo udpsrv spy --udp --keys ~/.config/rollcall",
 		RunE:    action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
 	}
 	s.flags(cmd)
 	cmd.Flags().StringVar(&s.host, "host", "", "host whose broker to listen to")
+	cmd.Flags().BoolVar(&s.udp, "udp", false, "print the datagrams of discovery instead, on the interfaces of --interface, or on all")
 	cmd.Flags().BoolVar(&s.json, "json", false, "print an object for each message")
 	cmd.Flags().IntVarP(&s.count, "count", "n", 0, "end after so many messages; 0: never")
 	return cmd
@@ -48,6 +53,12 @@ wildcards + and #; without one all messages are printed. Messages that the broke
 func (s *spying) run(ctx context.Context, a *app, topics []string) error {
 	if s.count < 0 {
 		return usagef("--count: %d is less than 0", s.count)
+	}
+	if s.udp {
+		if len(topics) > 0 || s.host != "" || a.named != nil {
+			return usagef("--udp is about datagrams: it goes with no TOPIC, --host or --broker")
+		}
+		return s.spyUDP(ctx, a)
 	}
 	if len(topics) == 0 {
 		topics = []string{"#"}

@@ -4,30 +4,18 @@ import (
 	"net"
 
 	"golang.org/x/net/bpf"
-	"golang.org/x/sys/unix"
 )
 
 // filterFrames has the kernel take the tail off requests whose frame does not come from the MAC that they name: a socket's
 // filter sees the frame's header, which a program without CAP_NET_RAW never does, and can shorten what it lets through. That
 // there is no filter then means that no tail may be believed.
 func filterFrames(conn *net.UDPConn) bool {
-	program, err := bpf.Assemble(frameProgram())
-	if err != nil {
-		return false
-	}
-	filter := make([]unix.SockFilter, len(program))
-	for i, p := range program {
-		filter[i] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
-	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return false
 	}
 	attached := false
-	err = raw.Control(func(fd uintptr) {
-		prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-		attached = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog) == nil
-	})
+	err = raw.Control(func(fd uintptr) { attached = attach(int(fd), frameProgram()) == nil })
 	return err == nil && attached
 }
 

@@ -175,16 +175,6 @@ func badTickets(a, other *attacker) {
 	}))
 }
 
-// nonceBox seals with a key that nobody has.
-func nonceBox(t testing.TB) cipher.AEAD {
-	t.Helper()
-	box, _, err := relayKeys(Secret{1}, 1, [16]byte{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return box
-}
-
 // flips sends a good ticket with each of its bytes changed.
 func flips(a *attacker) {
 	t := a.n.t

@@ -46,7 +46,7 @@ func newRouted(t *testing.T) *routed {
 	n := &routed{t: t, home: home, op: newKey(t, "op"), keys: map[ID]trust.Key{}}
 	n.route()
 	ip(t, "route add 10.78.0.0/16 via 10.77.0.254")
-	n.wire = frameSocket(t, "far0", unix.ETH_P_IP)
+	n.wire = wireSocket(t, "far0", unix.ETH_P_IP)
 	return n
 }
 
@@ -132,8 +132,8 @@ func (n *routed) sweep(c SweepConfig, relays ...string) ([]Answer, SweepStats) {
 	return gather(n.t, c)
 }
 
-// frameSocket returns a socket that hears the frames of a protocol on an interface.
-func frameSocket(t *testing.T, name string, protocol uint16) int {
+// wireSocket returns a socket that hears the frames of a protocol on an interface.
+func wireSocket(t *testing.T, name string, protocol uint16) int {
 	t.Helper()
 	proto := protocol>>8 | protocol<<8 // in network order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(proto))
@@ -179,7 +179,7 @@ func relayedSweep(t *testing.T) {
 	for i := byte(1); i <= hosts; i++ {
 		beds = append(beds, n.host(i, nil))
 	}
-	arp := frameSocket(t, "far0", unix.ETH_P_ARP)
+	arp := wireSocket(t, "far0", unix.ETH_P_ARP)
 	all := func(what string, got []Answer, stats SweepStats) {
 		t.Helper()
 		if len(got) != hosts || !stats.Complete || stats.Wrong != 0 || len(stats.Relays) != 1 {

@@ -112,6 +112,16 @@ func TestOffer(t *testing.T) {
 	}
 }
 
+// nonceBox seals with a key that nobody has.
+func nonceBox(t testing.TB) cipher.AEAD {
+	t.Helper()
+	box, _, err := relayKeys(Secret{1}, 1, [16]byte{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return box
+}
+
 // sealBox returns what seals and opens between two keys; either may be the operator's.
 func sealBox(t *testing.T, own, other trust.Key, sweep uint64) cipher.AEAD {
 	t.Helper()
