@@ -149,7 +149,7 @@ func BenchmarkRelay(b *testing.B) {
 		delay time.Duration
 	}{{10, 0}, {10, 10 * time.Millisecond}, {50, 10 * time.Millisecond}} {
 		b.Run(fmt.Sprintf("hosts=%d/line=%v", c.hosts, c.delay), func(b *testing.B) {
-			r := NewRouted(b, 1, c.hosts+1, c.delay)
+			r := NewRouted(b, 1, c.hosts+1, c.delay, 0)
 			inside := c.hosts + 2 // asks its own network
 			for i := 2; i < inside; i++ {
 				r.BootFar(b, i, "")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,13 +27,14 @@ type Routed struct {
 var (
 	wanFar   = flag.String("wan-far", "", "network namespace at the other end of the line; for TestWAN alone")
 	wanDelay = flag.Duration("wan-delay", 0, "how long a packet is under way")
+	wanLoss  = flag.Float64("wan-loss", 0, "share of packets that get lost")
 )
 
 // FarAddr returns the address of host i, which is in the far network.
 func (r *Routed) FarAddr(i int) string { return fmt.Sprintf("10.78.0.%d", i) }
 
-// NewRouted makes the networks. A packet takes delay from one to the other.
-func NewRouted(t testing.TB, near, far int, delay time.Duration) *Routed {
+// NewRouted makes the networks. A packet takes delay from one to the other, if it is not among the share that gets lost.
+func NewRouted(t testing.TB, near, far int, delay time.Duration, loss float64) *Routed {
 	t.Helper()
 	hosts := near + far
 	r := &Routed{LAN: NewLAN(t, hosts+2), Near: near, Far: far}
@@ -57,7 +59,7 @@ func NewRouted(t testing.TB, near, far int, delay time.Duration) *Routed {
 	for _, i := range []int{left, right} {
 		run(t, r.LAN, i, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
 	}
-	r.Start(left, false, os.Args[0], "-test.run", "^TestWAN$", "-wan-far", r.NS(right), "-wan-delay", delay.String()).WaitLine("line is up", patience)
+	r.Start(left, false, os.Args[0], "-test.run", "^TestWAN$", "-wan-far", r.NS(right), "-wan-delay", delay.String(), "-wan-loss", fmt.Sprint(loss)).WaitLine("line is up", patience)
 	do("ip -n %s route add 10.78.0.0/24 via 10.99.0.2", r.NS(left))
 	do("ip -n %s route add 10.77.0.0/24 via 10.99.0.1", r.NS(right))
 	for i := 1; i <= near; i++ {
@@ -136,6 +138,9 @@ func carry(from, to *os.File) {
 		if err != nil {
 			return
 		}
+		if rand.Float64() < *wanLoss {
+			continue
+		}
 		line <- packet{slices.Clone(buf[:n]), time.Now().Add(*wanDelay)}
 	}
 }
@@ -181,7 +186,7 @@ type relayedSweep struct {
 func TestRoutedNetworks(t *testing.T) {
 	Need(t)
 	const near, far, off = 1, 8, 9 // host 9 does not relay
-	r := NewRouted(t, near, far, 2*time.Millisecond)
+	r := NewRouted(t, near, far, 2*time.Millisecond, 0)
 	udpmons := map[int]*Process{}
 	var want []string
 	for i := near + 1; i <= near+far; i++ {
@@ -247,7 +252,7 @@ func TestRoutedNetworks(t *testing.T) {
 // TestSpyOnTheLAN has a host hear what passes between others, who speak by way of its network's relay, and open it with the key.
 func TestSpyOnTheLAN(t *testing.T) {
 	Need(t)
-	r := NewRouted(t, 1, 3, 0)
+	r := NewRouted(t, 1, 3, 0, 0)
 	for i := 2; i <= 3; i++ {
 		r.BootFar(t, i, "")
 	}
@@ -281,5 +286,34 @@ func TestSpyOnTheLAN(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &got); err != nil || got["form"] == nil || got["interface"] != "eth0" {
 			t.Errorf("spy --udp --json: %v: %s", err, line)
 		}
+	}
+}
+
+// TestRoutedNetworksWithLosses sweeps over a line that loses a tenth of the packets each way, a batch of replies at a time: what
+// calls itself complete is.
+func TestRoutedNetworksWithLosses(t *testing.T) {
+	Need(t)
+	const hosts, sweeps = 8, 20
+	r := NewRouted(t, 1, hosts, 2*time.Millisecond, 0.1)
+	for i := 2; i < 2+hosts; i++ {
+		r.BootFar(t, i, "")
+	}
+	complete := 0
+	for range sweeps {
+		text, errs, status := r.Run(1, "udpsrv", "sweep", "--json", "--subnet", "10.78.0.0/24")
+		var got relayedSweep
+		if err := json.Unmarshal([]byte(text), &got); status != 0 || err != nil {
+			t.Errorf("sweep: exit %d, %v\n%s", status, err, errs)
+			continue
+		}
+		if got.Complete {
+			complete++
+		}
+		if got.Complete && len(got.Hosts) != hosts {
+			t.Errorf("a sweep that calls itself complete found %d of %d hosts\n%s", len(got.Hosts), hosts, errs)
+		}
+	}
+	if complete < sweeps*3/4 {
+		t.Errorf("%d of %d sweeps were complete", complete, sweeps)
 	}
 }
