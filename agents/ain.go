@@ -55,7 +55,8 @@ For the buffer (1,000 samples a second and more), the device must have one (the 
 the right to use it: a udev rule such as ` + "`SUBSYSTEM==\"iio\", RUN+=\"/bin/sh -c 'chgrp -R gpio /sys%p && chmod -R g+w /sys%p'\", GROUP=\"gpio\", MODE=\"0660\"`" + `
 in /etc/udev/rules.d/99-iio.rules. A trigger with a rate is made by ` + "`modprobe iio-trig-hrtimer && mkdir /sys/kernel/config/iio/triggers/hrtimer/rollcall`" + `.
 
-The overlays and their parameters were not checked on a board.`
+That the kernel knows both ADS1015 and ADS1115 as ads1015, has a buffer for them and none for the MCP3008, and knows the name microchip,mcp3208, stands
+in Linux 6.1, drivers/iio/adc/ti-ads1015.c and mcp320x.c. The overlays and their parameters were not checked on a board.`
 
 // ainOptions are the options of the ain agent.
 type ainOptions struct {

@@ -51,7 +51,8 @@ const dacWiring = `Two ways, named by ` + "`driver`" + `:
 
 When the agent stops, a converter is set to the safe value. PWM is switched off, so its safe value is 0 V.
 
-The overlay, its parameters and which number the PWM chip has, which may differ from one model to the next, were not checked on a board.`
+That ` + "`func=2`" + ` is Alt5, by which GPIO18 is PWM, stands in Linux 6.1, include/dt-bindings/pinctrl/bcm2835.h and arch/arm/boot/dts/bcm2711.dtsi. The
+overlay itself, and which number the PWM chip has, which may differ from one model to the next, were not checked on a board.`
 
 // dac is the agent. Its seam is dacHardware.
 type dac struct {

@@ -181,7 +181,6 @@ func TestRequestsWithoutAPassAreIgnored(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			p := testReporter(t, dir, nil)
 			p.receive(bus.Message{Topic: reports.ReportTopic, Payload: []byte(tt.payload), Retained: tt.retained})
 			if got := len(p.queue); got != tt.want {

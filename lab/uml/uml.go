@@ -90,6 +90,9 @@ func Run(t testing.TB, binary string, args ...string) {
 	}
 }
 
+// testsMost is how long the tests of a package may take in a guest on a host that is busy; on an idle one they take half a minute.
+const testsMost = 5 * time.Minute
+
 // RunTests compiles the tests of a package (./gpio, or an import path) and runs those that match run inside of a guest, in the
 // folder of the package. It fails the test when one fails, or when none runs.
 func RunTests(t testing.TB, pkg, run string) {
@@ -99,7 +102,7 @@ func RunTests(t testing.TB, pkg, run string) {
 	lookAtSources(t, pkg)
 	goCommand(t, nil, "test", "-c", "-o", binary, pkg)
 	dir := strings.TrimSpace(goCommand(t, nil, "list", "-f", "{{.Dir}}", pkg))
-	r := Boot(t, Options{Binary: binary, Args: []string{"-test.v", "-test.run=" + run}, Dir: dir}).Wait()
+	r := Boot(t, Options{Binary: binary, Args: []string{"-test.v", "-test.run=" + run}, Dir: dir, Timeout: testsMost}).Wait()
 	t.Logf("guest:\n%s", r.Output)
 	if r.Status != 0 {
 		t.Errorf("tests of %s in the guest: exit status %d, want 0", pkg, r.Status)
