@@ -91,7 +91,7 @@ var gpioInputFeatures = []gpioFeature{
 		f.refuse("set/total/a", "-5", "-5")
 	}},
 	{"input long press and double click", "", func(f *features) {
-		f.do("setup", "inputs: {a: {pin: 8, long_press: 300ms, double_click: 200ms}}")
+		f.do("setup", "inputs: {a: {pin: 8, long_press: 1500ms, double_click: 1s}}")
 		press := func(d time.Duration) {
 			f.board.Drive(8, 1)
 			<-time.After(d)
@@ -103,7 +103,7 @@ var gpioInputFeatures = []gpioFeature{
 		press(40 * time.Millisecond)
 		press(40 * time.Millisecond)
 		f.await("double", func() bool { return strings.Join(f.all["/pi/gpio/press/a"], " ") == "single double" })
-		press(500 * time.Millisecond)
+		press(1800 * time.Millisecond)
 		f.await("long", func() bool { return strings.Join(f.all["/pi/gpio/press/a"], " ") == "single double long" })
 	}},
 	{"input lost edges", "", func(f *features) {
