@@ -128,6 +128,10 @@ func (a *app) summary(rd *round) {
 		fmt.Fprintln(a.err, clean(through(r)))
 	}
 	fmt.Fprintln(a.err, clean(rd.verdict()))
+	if a.verbose {
+		fmt.Fprintf(a.err, "%d rounds, lost an estimated %.0f %% of requests and %.0f %% of answers; %s by ARP where this machine is\n", rd.stats.Rounds,
+			100*rd.stats.RequestLoss, 100*rd.stats.ReplyLoss, plural(rd.stats.Resolved, "host")+" asked")
+	}
 	if len(rd.missing) > 0 {
 		a.warnf("missing, known from the last sweep: %s", listed(rd.missing))
 	}

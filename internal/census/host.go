@@ -12,6 +12,9 @@ const (
 	MaxCopies  = 4                // of one answer
 	copyEvery  = time.Millisecond // between the copies of an answer
 	MaxWindow  = 30 * time.Second // over which answers are spread; a longer one is cut to this
+
+	maxFailed  = 6                     // times that an answer is tried which can't be sent
+	failedWait = 20 * time.Millisecond // after the first time; then twice as long each
 )
 
 // Attendance is what a host remembers of one sweep of one requester. The zero value is that of a sweep not heard of yet. It
@@ -30,6 +33,7 @@ type Attendance struct {
 	seq     uint32             // of the request that they answer
 	round   uint16
 	came    time.Time // when that request did
+	failed  uint8     // times in a row that it could not be sent
 }
 
 // Hear takes note of a request of so many bytes, whether it is for this host or not.
@@ -58,7 +62,7 @@ func (a *Attendance) Plan(round uint16, seq uint32, window time.Duration, slot u
 	a.answers++
 	wait, _ := bits.Mul64(slot, uint64(min(max(window, 0), MaxWindow)))
 	a.left, a.due = min(max(copies, 1), MaxCopies), now.Add(time.Duration(wait))
-	a.seq, a.round, a.came = seq, round, now
+	a.seq, a.round, a.came, a.failed = seq, round, now, 0
 	return true
 }
 
@@ -86,6 +90,18 @@ func (a *Attendance) Take(size int, now time.Time) (Turn, bool) {
 	a.left--
 	a.due = now.Add(copyEvery)
 	return Turn{a.round, a.seq, a.Tx, now.Sub(a.came)}, true
+}
+
+// Failed takes note that the reply just taken, of so many bytes, could not be sent. It is due again a little later, in case that
+// what is full, such as the table of neighbours, is so for an instant only. The requester sees that one was lost.
+func (a *Attendance) Failed(size int, now time.Time) {
+	a.out -= size
+	if a.failed == maxFailed {
+		return
+	}
+	a.due = now.Add(failedWait << a.failed)
+	a.failed++
+	a.left++
 }
 
 // Afford counts a reply of so many bytes, unless it would make more bytes go out than came in.

@@ -18,6 +18,7 @@ type round struct {
 	sends    []send
 	next     int           // of sends
 	begun    bool          // the first datagram to everyone was sent
+	unsent   bool          // one could not be sent to all
 	heard    int           // new hosts
 	last     time.Duration // when there was one
 }

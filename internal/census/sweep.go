@@ -159,6 +159,13 @@ func (s *Sweep) Answered() { s.left-- }
 // ends before they are.
 func (s *Sweep) Socket(drops uint32, busy bool) { s.drops, s.busy = drops, busy }
 
+// Unsent takes note that a request of the round under way could not be sent to all: who was not heard in it says nothing.
+func (s *Sweep) Unsent() {
+	if s.cur != nil {
+		s.cur.unsent = true
+	}
+}
+
 // Result returns how the sweep went, or goes so far.
 func (s *Sweep) Result() Result {
 	r := s.result
@@ -235,7 +242,7 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	}
 	s.timed(r)
 	s.lastSend = r.sends[len(r.sends)-1].at
-	if dropped == 0 && (!s.c.Late || r.number > 1) { // else nobody can say who was not heard
+	if dropped == 0 && !r.unsent && (!s.c.Late || r.number > 1) { // else nobody can say who was not heard
 		s.done = append(s.done, r.asked)
 	}
 	switch why, more := s.unsure(now); {

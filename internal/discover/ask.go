@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,12 +31,16 @@ func (s *sweep) ask(a census.Ask) error {
 		if err != nil {
 			return err
 		}
-		n, err := s.sendAll(w, b, s.answered)
+		n, err := s.sendAll(w, b, s.answered, a.Round)
 		pending += n
 		if err != nil {
 			last = fmt.Errorf("ask from %v on %s: %w", w.local, w.iface.Name, err)
 			s.warn(last.Error())
 		}
+	}
+	if len(s.unsent.failing) > 0 {
+		s.census.Unsent()
+		s.unsent.giveUp(a.Round)
 	}
 	if s.c.Legacy && a.First && a.Round == 1 {
 		s.second = time.Now().Add(min(secondAfter, s.c.Wait/4))
@@ -118,22 +123,26 @@ func (s *sweep) filterRoom() int {
 	return room
 }
 
-// sendAll sends a datagram to every target of a way but these, and returns to how many.
-func (s *sweep) sendAll(w *way, b []byte, but map[netip.AddrPort]bool) (n int, err error) {
-	var errs []error
+// sendAll sends a datagram to every target of a way but these, and returns to how many, and the first error. A round of 0 is
+// none: what can't be sent in it is not missed.
+func (s *sweep) sendAll(w *way, b []byte, but map[netip.AddrPort]bool, round uint16) (n int, first error) {
 	for _, to := range w.targets {
 		if but[to] {
 			continue
 		}
 		n++
-		if err := w.send(b, to); err != nil {
-			errs = append(errs, err)
+		err := w.send(b, to)
+		if round > 0 {
+			s.unsent.note(w, to, round, err)
+		}
+		if err != nil {
+			first = cmp.Or(first, err)
 			continue
 		}
 		s.stats.Sent++
 		s.stats.SentBytes += len(b)
 	}
-	return n, errors.Join(errs...)
+	return n, first
 }
 
 // askSingle asks one address for a page of its host, outside the rounds; with the cookie that it gave, if it gave one.
@@ -170,7 +179,7 @@ func (s *sweep) askOriginal() error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.sendAll(w, b, nil); err != nil {
+		if _, err := s.sendAll(w, b, nil, 0); err != nil {
 			errs = append(errs, fmt.Errorf("ask from %v on %s: %w", w.local, w.iface.Name, err))
 		}
 	}

@@ -105,8 +105,11 @@ func (s *sweep) hear(p packet, r Reply) {
 	if p.way.late {
 		first = 0 // it was not asked in the first rounds
 	}
-	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay,
-		Resolved: r.Flags&FlagNoNeighbour != 0 && !s.machine.isOwn(p.from.Addr())}, p.at.Sub(s.start))
+	resolved := r.Flags&FlagNoNeighbour != 0 && !s.machine.isOwn(p.from.Addr())
+	if resolved {
+		s.stats.Resolved++
+	}
+	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay, Resolved: resolved}, p.at.Sub(s.start))
 	if p.way.single[p.from] && !s.answered[p.from] {
 		s.answered[p.from] = true
 		if p.way.gap == 0 {

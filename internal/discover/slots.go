@@ -166,7 +166,11 @@ func (r *Responder) say(state *sweepState, now time.Time) error {
 		r.tally.note(excessive, now, func() any { return state.to.String() })
 		return nil
 	}
-	return r.transmit(said.data[0], said, state, turn)
+	if err := r.transmit(said.data[0], said, state, turn); err != nil {
+		state.Failed(state.size(said.data[0]), r.c.Now())
+		return err
+	}
+	return nil
 }
 
 // size returns how many bytes the reply with a page has at most.

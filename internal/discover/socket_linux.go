@@ -44,6 +44,8 @@ func newSender(conn *net.UDPConn) (*sender, error) {
 	raw, err := conn.SyscallConn()
 	s := &sender{raw: raw, six: isSix(conn)}
 	s.do = func(fd uintptr) bool {
+		tellErrors(int(fd), s.six, true)
+		defer tellErrors(int(fd), s.six, false)
 		for {
 			_, s.err = unix.SendmsgN(int(fd), s.b, s.oob, s.to, unix.MSG_DONTWAIT)
 			if !errors.Is(s.err, unix.EINTR) {
@@ -52,6 +54,32 @@ func newSender(conn *net.UDPConn) (*sender, error) {
 		}
 	}
 	return s, err
+}
+
+// tellErrors has the kernel say, while it is on, that a datagram was dropped because the table of neighbours or the queue of
+// the interface was full; else it does not. It is on while something is sent and no longer, because it has the errors of others
+// queued up too.
+func tellErrors(fd int, six, on bool) {
+	value := 0
+	if on {
+		value = 1
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_RECVERR, value) // without it, drops are silent as they always were
+	if six {
+		_ = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_RECVERR, value)
+	}
+}
+
+// noting runs send, which sends on conn, with tellErrors.
+func noting(conn *net.UDPConn, six bool, send func() error) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	tell := func(on bool) { _ = raw.Control(func(fd uintptr) { tellErrors(int(fd), six, on) }) } // see tellErrors
+	tell(true)
+	defer tell(false)
+	return send()
 }
 
 func (s *sender) send(b, oob []byte, to netip.AddrPort) error {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +92,7 @@ type SweepStats struct {
 	RequestLoss float64 // estimated share of requests that got lost, 0 to 1
 	ReplyLoss   float64
 	Drops       uint32 // replies that this machine's socket had no room for
+	Resolved    int    // hosts that had to ask by ARP where this machine is, which costs a sweep of many most of its time
 }
 
 // check refuses a configuration that can't be meant, and fills in what is left out.
@@ -192,7 +194,8 @@ type sweep struct {
 	hosts        map[ID]*heard
 	known        map[ID]netip.AddrPort
 	answered     map[netip.AddrPort]bool // addresses asked one by one that have
-	partial      int                     // hosts of which pages are missing
+	unsent       unsent
+	partial      int // hosts of which pages are missing
 	pageRequests int
 
 	raw       chan []packet // to be opened
@@ -346,11 +349,15 @@ func (s *sweep) conclude(interrupted bool) {
 		s.stats.Missing = append(s.stats.Missing, id)
 	}
 	s.stats.Rounds, s.stats.RequestLoss, s.stats.ReplyLoss, s.stats.Drops = r.Rounds, r.RequestLoss, r.ReplyLoss, r.Drops
+	if why := s.unsent.why(); why != "" {
+		s.stats.Complete, s.stats.PMiss = false, 1
+		s.stats.Why = strings.TrimPrefix(s.stats.Why+"; "+why, "; ")
+	}
 	if interrupted {
 		s.stats.Complete, s.stats.Why = false, "interrupted"
 	}
 	if r.Drops > 0 {
-		s.warn(fmt.Sprintf("this machine had no room for %d replies, which made the sweep slower; sysctl -w net.core.rmem_max=%d gives more",
+		s.warn(fmt.Sprintf("%d answers were dropped by this machine's socket, which made the sweep slower: sysctl -w net.core.rmem_max=%d gives it more room",
 			r.Drops, socketBuffer))
 	}
 }

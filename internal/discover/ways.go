@@ -268,11 +268,13 @@ func (w *way) send(b []byte, to netip.AddrPort) error {
 	if pinned && to.Addr().Is4() && w.iface.Flags&net.FlagBroadcast != 0 && len(w.networks) > 0 {
 		oob = (&ipv4.ControlMessage{IfIndex: w.iface.Index}).Marshal()
 	}
-	_, _, err := w.conn.WriteMsgUDPAddrPort(b, oob, to)
-	if err != nil && oob != nil && !w.single[to] && to.Addr() != limited {
-		_, _, err = w.conn.WriteMsgUDPAddrPort(b, oob, netip.AddrPortFrom(limited, to.Port()))
-	}
-	return err
+	return noting(w.conn, to.Addr().Is6(), func() error {
+		_, _, err := w.conn.WriteMsgUDPAddrPort(b, oob, to)
+		if err != nil && oob != nil && !w.single[to] && to.Addr() != limited {
+			_, _, err = w.conn.WriteMsgUDPAddrPort(b, oob, netip.AddrPortFrom(limited, to.Port()))
+		}
+		return err
+	})
 }
 
 // batch is how many datagrams are read by one system call.
