@@ -48,7 +48,7 @@ func newSender(conn *net.UDPConn) (*sender, error) {
 		defer tellErrors(int(fd), s.six, false)
 		for {
 			_, s.err = unix.SendmsgN(int(fd), s.b, s.oob, s.to, unix.MSG_DONTWAIT)
-			if !errors.Is(s.err, unix.EINTR) {
+			if !errors.Is(s.err, unix.EINTR) && !others(s.err) {
 				return true
 			}
 		}
@@ -58,7 +58,7 @@ func newSender(conn *net.UDPConn) (*sender, error) {
 
 // tellErrors has the kernel say, while it is on, that a datagram was dropped because the table of neighbours or the queue of
 // the interface was full; else it does not. It is on while something is sent and no longer, because it has the errors of others
-// queued up too.
+// queued up too: those that came meanwhile are forgotten, else the next datagram would not be sent for them.
 func tellErrors(fd int, six, on bool) {
 	value := 0
 	if on {
@@ -68,7 +68,13 @@ func tellErrors(fd int, six, on bool) {
 	if six {
 		_ = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_RECVERR, value)
 	}
+	if !on {
+		_, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) // which clears it
+	}
 }
+
+// others reports whether a datagram was not sent because of what became of another one.
+func others(err error) bool { return errors.Is(err, unix.ECONNREFUSED) }
 
 // noting runs send, which sends on conn, with tellErrors.
 func noting(conn *net.UDPConn, six bool, send func() error) error {
@@ -79,7 +85,13 @@ func noting(conn *net.UDPConn, six bool, send func() error) error {
 	tell := func(on bool) { _ = raw.Control(func(fd uintptr) { tellErrors(int(fd), six, on) }) } // see tellErrors
 	tell(true)
 	defer tell(false)
-	return send()
+	err = send()
+	for range 2 {
+		if others(err) {
+			err = send()
+		}
+	}
+	return err
 }
 
 func (s *sender) send(b, oob []byte, to netip.AddrPort) error {

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -127,6 +128,45 @@ func TestDropsAreTold(t *testing.T) {
 		told := len(stats.Warnings) == 1 && stats.Warnings[0] == want
 		if crowded := crowd > 0; told != crowded || stats.Drops > 0 != crowded || len(stats.Warnings) > 1 {
 			t.Errorf("crowd of %d: %d drops, warnings %q", crowd, stats.Drops, stats.Warnings)
+		}
+	}
+}
+
+// What becomes of one datagram, such as that nobody listens there, keeps no other from being sent or received.
+func TestOthersErrorsAreForgotten(t *testing.T) {
+	t.Parallel()
+	for _, local := range []string{"127.0.0.1:0", "[::]:0"} {
+		conn, err := Listen(local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		s, err := newSender(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+		if err := gone.Close(); err != nil {
+			t.Fatal(err)
+		}
+		here := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+		for i := range 20 {
+			for _, to := range []netip.AddrPort{nobody, here} {
+				if err := s.send([]byte{byte(i)}, nil, to); err != nil {
+					t.Fatalf("%s: send to %v = %v", local, to, err)
+				}
+			}
+			if b := receive(t, conn, patience); len(b) != 1 || b[0] != byte(i) {
+				t.Fatalf("%s: received %v, want %d", local, b, i)
+			}
+			err := noting(conn, isSix(conn), func() error { _, err := conn.WriteToUDPAddrPort([]byte("x"), nobody); return err })
+			if err != nil {
+				t.Fatalf("%s: noting = %v", local, err)
+			}
 		}
 	}
 }
