@@ -65,7 +65,8 @@ type Watch struct {
 	hosts   map[ID]*watchedHost
 	errands []errand // requests to single hosts that wait for their turn
 	looks   chan errand
-	single  uint32 // number of the last errand's request
+	six     map[ID]time.Time // hosts that were heard by IPv6 only, and when first
+	single  uint32           // number of the last errand's request
 	stats   WatchStats
 	list    string // the machine's networks
 }
@@ -113,7 +114,7 @@ func NewWatch(c WatchConfig) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{c: c, s: newSweep(c.SweepConfig, list, nil), hosts: map[ID]*watchedHost{}, looks: make(chan errand, lookBacklog),
+	w := &Watch{c: c, s: newSweep(c.SweepConfig, list, nil), hosts: map[ID]*watchedHost{}, six: map[ID]time.Time{}, looks: make(chan errand, lookBacklog),
 		single: census.UnicastSeq}
 	w.list = w.networks(list)
 	w.s.introduce = false

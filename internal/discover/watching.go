@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -91,15 +92,18 @@ func (w *Watch) reply(p packet, r Reply) {
 		}
 		return
 	}
-	elsewhere := h != nil && h.answer.From != p.from && p.at.Sub(h.at) < time.Duration(moveAfter*float64(w.cycle()))
-	_, target := w.wayTo(p.from)
-	if elsewhere {
-		_, target = w.wayTo(h.answer.From)
+	if h == nil && p.way.late && w.askOther(p, r.Host) {
+		return
 	}
+	from, way, at := p.from, p.way, p.at
+	if h != nil && h.way != nil && h.answer.From != p.from && !w.moved(h, p, r) {
+		from, way, at = h.answer.From, h.way, h.at // it was heard by another way, and stays where it is
+	}
+	_, target := w.wayTo(from)
 	news := w.w.Hear(r.Host, r.Edition, target, p.at.Sub(w.s.start))
 	switch {
-	case h != nil && !news && elsewhere:
-		return // by another way to the same host
+	case h != nil && !news && from != p.from:
+		return
 	case h != nil && !news && h.answer.From == p.from && !w.restarted(h, r):
 		h.at = p.at
 		if !h.told {
@@ -109,14 +113,41 @@ func (w *Watch) reply(p packet, r Reply) {
 	case h == nil && len(w.hosts) >= allHosts:
 		return
 	}
-	h = &watchedHost{at: p.at}
-	h.way = p.way
-	h.answer = Answer{From: p.from, Interface: p.way.iface.Name, After: p.at.Sub(w.s.start), Edition: r.Edition}
-	h.answer.Host = w.s.host(r, p.from.Addr())
+	h = &watchedHost{at: at}
+	h.way = way
+	h.answer = Answer{From: from, Interface: way.iface.Name, After: p.at.Sub(w.s.start), Edition: r.Edition}
+	h.answer.Host = w.s.host(r, from.Addr())
 	h.edition, h.pages, h.left = r.Edition, make([][]Service, r.Pages), int(r.Pages)
 	w.hosts[r.Host] = h
 	w.page(h, r)
 	w.pages(r.Host, h)
+}
+
+// moved reports whether a host that answers from another address than before is there no more: it says so itself, or nothing
+// was heard from there for longer than that takes.
+func (w *Watch) moved(h *watchedHost, p packet, r Reply) bool {
+	return p.at.Sub(h.at) >= time.Duration(moveAfter*float64(w.cycle())) ||
+		r.Edition != h.edition && !slices.Contains(r.Body.Addrs, h.answer.From.Addr().WithZone(""))
+}
+
+// askOther has a new host that was heard by IPv6 asked by IPv4 first, and reports whether it is to be left out for that: a host
+// that has both is known by its IPv4 address.
+func (w *Watch) askOther(p packet, id ID) bool {
+	const beats, most = 4, 4096
+	if first, ok := w.six[id]; ok {
+		if p.at.Sub(first) < beats*cmp.Or(w.c.Beat, time.Second) {
+			return true
+		}
+		delete(w.six, id)
+		return false
+	}
+	i := slices.IndexFunc(w.targets, func(t watchTarget) bool { return !t.way.late && t.way.iface.Index == p.way.iface.Index })
+	if i < 0 || len(w.six) >= most {
+		return false
+	}
+	w.six[id] = p.at
+	w.w.Look(id, i)
+	return true
 }
 
 // cycle returns the time in which each host is asked.
