@@ -23,7 +23,11 @@ type gpioKept struct {
 	staged  bool            // the file has what is to be with a set-up to come, as well
 	saved   time.Time       // when that was tried last
 	filed   map[string]bool // those that may be on in the file
-	off     time.Time       // since when one of these is off, which is not in the file; zero: none is
+	urgent  time.Time       // since when one of these is off, or one with a time on, which is not in the file; zero: none is
+
+	began   map[string]gpioBegan // since when outputs are on in the run before; nil once a set-up is in force
+	running map[string]bool      // which of those that are not to be restored, but have a time, are on
+	aged    map[string]bool      // which of them are so in the file; nil: that is not known
 }
 
 // gpioKeptEvery is how often it is saved at the most. The first change after as long a silence is saved at once, and so is an OFF of
@@ -33,15 +37,18 @@ const gpioKeptEvery = 10 * time.Second
 // gpioKeptFile is the file that it is saved in. It stands beside that of the set-up, and two files can't be replaced at once: before
 // another set-up is saved this one gets what is then to be restored, as next, and after it the old one goes.
 type gpioKeptFile struct {
-	Version int             `yaml:"version" json:"version"`
-	Outputs map[string]bool `yaml:"outputs" json:"outputs"`
-	Next    *gpioKeptNext   `yaml:"next" json:"next,omitempty"`
+	Version int                `yaml:"version" json:"version"`
+	Outputs map[string]bool    `yaml:"outputs" json:"outputs"`
+	Clock   *gpioClock         `yaml:"clock" json:"clock,omitempty"` // when it was saved
+	On      map[string]gpioAge `yaml:"on" json:"on,omitempty"`       // outputs with a time that were on then
+	Next    *gpioKeptNext      `yaml:"next" json:"next,omitempty"`
 }
 
 // gpioKeptNext is what is to be restored if a set-up is in its file.
 type gpioKeptNext struct {
-	Setup   string          `yaml:"setup" json:"setup"` // its digest
-	Outputs map[string]bool `yaml:"outputs" json:"outputs"`
+	Setup   string             `yaml:"setup" json:"setup"` // its digest
+	Outputs map[string]bool    `yaml:"outputs" json:"outputs"`
+	On      map[string]gpioAge `yaml:"on" json:"on,omitempty"`
 }
 
 // Validate checks the version.
@@ -74,8 +81,8 @@ func (k *gpioKept) set(l *gpioLine, on bool) {
 			k.outputs = map[string]bool{}
 		}
 		k.outputs[l.name], k.dirty = on, true
-		if !on && k.filed[l.name] && k.off.IsZero() {
-			k.off = time.Now()
+		if !on && k.filed[l.name] && k.urgent.IsZero() {
+			k.urgent = time.Now()
 		}
 	}
 }
@@ -85,6 +92,9 @@ func (a *gpioAgent) keep() {
 	for _, l := range a.present.lines {
 		if l.restored() && l.hold.held() {
 			a.kept.set(l, a.bank.Finally(l.name))
+		}
+		if l.aged() && !l.restored() && l.hold.held() {
+			a.kept.runs(l.name, a.bank.State(l.name).On)
 		}
 	}
 }
@@ -116,8 +126,8 @@ func (k *gpioKept) next() time.Time {
 	if !k.dirty {
 		return time.Time{}
 	}
-	if !k.off.IsZero() {
-		return k.off
+	if !k.urgent.IsZero() {
+		return k.urgent
 	}
 	return k.saved.Add(gpioKeptEvery)
 }
@@ -132,10 +142,15 @@ func (k *gpioKept) file(outputs map[string]bool, surely bool) {
 	}
 }
 
-// begin returns what is to be saved now, and takes note that it is.
-func (k *gpioKept) begin(now time.Time) *gpioKeptFile {
-	f := &gpioKeptFile{Version: 1, Outputs: maps.Clone(k.outputs)}
-	k.dirty, k.saved, k.off = false, now, time.Time{}
+// beginKept returns what is to be saved now, and takes note that it is.
+func (a *gpioAgent) beginKept(now time.Time) *gpioKeptFile {
+	k := &a.kept
+	f := &gpioKeptFile{Version: 1, Outputs: maps.Clone(k.outputs), On: a.ages(a.present.lines, a.bank, now)}
+	if len(f.On) > 0 {
+		clock := gpioClockNow(a.deps.Root)
+		f.Clock = &clock
+	}
+	k.dirty, k.saved, k.urgent = false, now, time.Time{}
 	k.file(f.Outputs, false)
 	return f
 }
@@ -151,8 +166,13 @@ func (a *gpioAgent) stageKept(lines []*gpioLine, bank *output.Bank, doc []byte) 
 		return nil
 	}
 	a.awaitSave()
-	f := a.kept.begin(time.Now())
-	f.Next = &gpioKeptNext{gpioDigest(doc), keeps}
+	now := time.Now()
+	f := a.beginKept(now)
+	f.Next = &gpioKeptNext{gpioDigest(doc), keeps, a.ages(lines, bank, now)}
+	if len(f.Next.On) > 0 && f.Clock == nil {
+		clock := gpioClockNow(a.deps.Root)
+		f.Clock = &clock
+	}
 	a.kept.file(keeps, false)
 	a.kept.staged, a.kept.dirty = true, true // to be saved without it, whatever comes of the set-up
 	return gpioWriteKept(a.write, a.file(gpioKeptName), f)
@@ -195,13 +215,15 @@ func (a *gpioAgent) loadKept(setup []byte) {
 	}
 	a.kept.outputs = kept.Outputs
 	a.kept.file(kept.Outputs, true)
+	ages := kept.On
+	defer func() { a.kept.began = gpioBegin(ages, kept.Clock, gpioClockNow(a.deps.Root)) }()
 	if kept.Next == nil {
 		return
 	}
 	a.kept.staged, a.kept.dirty = true, true
 	a.kept.file(kept.Next.Outputs, false)
 	if kept.Next.Setup == gpioDigest(setup) {
-		a.kept.outputs = kept.Next.Outputs
+		a.kept.outputs, ages = kept.Next.Outputs, kept.Next.On
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *gpioState) rules() (specs []output.Spec, groups []output.Group) {
 	for _, l := range s.lines {
 		switch {
 		case l.out != nil:
-			specs = append(specs, output.Spec{Name: l.name, On: l.start, Rules: output.Rules{MaxOn: time.Duration(l.out.MaxOn),
+			specs = append(specs, output.Spec{Name: l.name, On: l.start, Since: l.began.since, Commanded: l.began.commanded, Rules: output.Rules{MaxOn: time.Duration(l.out.MaxOn),
 				Pulse: time.Duration(l.out.Pulse), Single: l.out.Single, Failsafe: l.out.Failsafe.rule()}})
 		case l.limited():
 			specs = append(specs, output.Spec{Name: l.name, On: l.mod.initial > 0, Rules: output.Rules{Failsafe: l.mod.failsafe.rule()}})

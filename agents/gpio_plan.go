@@ -94,6 +94,7 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 		}
 	}
 	a.kept.retain(next.lines, a.bank)
+	a.kept.began = nil
 	for _, l := range next.lines {
 		l.old = nil
 	}
@@ -109,7 +110,7 @@ func (a *gpioAgent) goOn(lines []*gpioLine) {
 		if !l.later {
 			continue
 		}
-		if err := a.bank.Set(l.name, true, 0, time.Now()); err != nil {
+		if err := a.bank.Resume(l.name, time.Now()); err != nil {
 			a.log.Error("output does not begin on", "output", l.name, "err", err)
 		}
 		l.later = false
@@ -159,6 +160,7 @@ func (a *gpioAgent) adopt(l *gpioLine) {
 // close leaves the outputs safe and gives back the lines and the chip.
 func (a *gpioAgent) close() error {
 	a.closed = true
+	a.kept.dirty = a.kept.dirty || len(a.kept.running) > 0
 	for topic := range a.link.stops {
 		a.link.stops[topic]()
 	}

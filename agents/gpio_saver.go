@@ -72,7 +72,7 @@ func (a *gpioAgent) saves(now time.Time) func() error {
 	var states *gpioKeptFile
 	a.saver.kept = nil
 	if a.kept.dirty {
-		states = a.kept.begin(now)
+		states = a.beginKept(now)
 		a.saver.kept = states.Outputs
 	}
 	totals, file, write := a.totals, a.file(gpioKeptName), a.write

@@ -58,8 +58,25 @@ func (t *gpioTaking) starts() error {
 			}
 			l.start = (level == 1) != l.wiring.activeLow
 		}
+		if t.a.bank == nil && l.start {
+			t.goOn(l)
+		}
 	}
 	return nil
+}
+
+// goOn has an output that was on in the run before be that one still: what is over of its time counts, and without a rest of it, it
+// begins off. A boot has all lines off, so that only what is to be restored is still the one of before it.
+func (t *gpioTaking) goOn(l *gpioLine) {
+	was, ok := t.a.kept.began[l.name]
+	if !ok || !l.aged() || was.booted && !l.restored() {
+		return
+	}
+	l.began = was
+	if l.out.over(was, time.Now()) {
+		t.a.log.Warn("an output begins off: its time was over before the start", "output", l.name)
+		l.start = false
+	}
 }
 
 // gpioAnew reports whether what had the name before goes on by another one, so that an output of this name, which does not stay,

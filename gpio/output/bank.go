@@ -60,15 +60,23 @@ func newOut(s Spec, now time.Time) *out {
 		own := *f
 		s.Rules.Failsafe = &own
 	}
-	o := &out{Spec: s, on: s.On, ran: s.On, plan: plan{on: s.On}, commanded: now}
+	o := &out{Spec: s, on: s.On, ran: s.On, plan: plan{on: s.On}, commanded: given(s.Commanded, now)}
 	if !s.On {
 		o.offAt = now
 		return o
 	}
-	o.onSince = now
+	o.onSince = given(s.Since, now)
 	o.plan.hold = o.holdOn()
 	o.wentOn(now)
 	return o
+}
+
+// given returns a time that is known, but none to come, or else now.
+func given(t, now time.Time) time.Time {
+	if t.IsZero() || t.After(now) {
+		return now
+	}
+	return t
 }
 
 // check refuses rules that are wrong by themselves.
@@ -143,6 +151,15 @@ func (b *Bank) State(name string) State {
 		return o.state(b.now)
 	}
 	return State{}
+}
+
+// Began returns since when the output is on, as MaxOn counts it, the pauses of a pattern included, and when it was last commanded. The
+// first is zero for what is off, or to be off, and both if there is no output of this name.
+func (b *Bank) Began(name string) (since, commanded time.Time) {
+	if o := b.by[name]; o != nil {
+		return o.since(), o.commanded
+	}
+	return since, commanded
 }
 
 // Finally returns what the output is to be when the timer of its last command has ended, as if nothing else came; a pattern is on.

@@ -35,6 +35,19 @@ func (b *Bank) Set(name string, on bool, d time.Duration, now time.Time) error {
 	return nil
 }
 
+// Resume tells the output to be on as it was in a bank before, since when and as last commanded when Spec says; it is for one that
+// could not begin on, since its interlock had to wait. What has been on for MaxOn meanwhile stays off.
+func (b *Bank) Resume(name string, now time.Time) error {
+	o, err := b.find(name)
+	if err != nil {
+		return err
+	}
+	b.command(o, now)
+	o.commanded = given(o.Spec.Commanded, b.now)
+	b.turnOn(o, plan{hold: o.holdOn(), why: WhyCommand, since: o.Spec.Since})
+	return nil
+}
+
 // Pulse tells the output to be on for d, or its own pulse if d is 0, and off then.
 func (b *Bank) Pulse(name string, d time.Duration, now time.Time) error {
 	o, err := b.find(name)
@@ -152,6 +165,9 @@ func (b *Bank) turnOn(o *out, p plan) {
 	}
 	o.maxedOut = false
 	p.on = true
+	if p.since.IsZero() && !o.on {
+		p.since = o.since() // of a pattern that pauses, or of what waits
+	}
 	o.plan = p
 	if o.on {
 		o.wentOn(b.now)

@@ -23,8 +23,9 @@ func (b *Bank) Due(now time.Time) []Change {
 		if at, ok := o.ready(b.now); !ok || at.After(b.now) {
 			continue
 		}
-		o.on, o.ran, o.onSince = true, true, b.now
+		o.on, o.ran = true, true
 		if !o.plan.blinks() || o.plan.started.IsZero() {
+			o.onSince, o.plan.since = given(o.plan.since, b.now), time.Time{}
 			o.wentOn(b.now)
 		}
 		changes = append(changes, Change{Name: o.Name, On: true, Why: o.plan.lineWhy()})

@@ -9,6 +9,7 @@ type plan struct {
 	started time.Time     // of the pattern: when the line first went on
 	hold    time.Duration // on for that long, counted from when the line is on
 	until   time.Time     // when the timer ends and the plan is turned round
+	since   time.Time     // when it went on in a bank before; zero: it was not on
 	why     string
 }
 
@@ -93,12 +94,24 @@ func (o *out) ready(now time.Time) (time.Time, bool) {
 	return at, true
 }
 
+// since returns when what is on, and not to be off, went on; zero for anything else.
+func (o *out) since() time.Time {
+	switch {
+	case !o.plan.on:
+		return time.Time{}
+	case o.on, o.plan.blinks() && !o.plan.started.IsZero(): // also in its pauses
+		return o.onSince
+	}
+	return o.plan.since
+}
+
 // maxAt returns when the line will have been on for the longest time, or zero. What is to be off anyway is not maxed out.
 func (o *out) maxAt() time.Time {
-	if o.MaxOn == 0 || !o.on || !o.plan.on {
+	since := o.since()
+	if o.MaxOn == 0 || since.IsZero() {
 		return time.Time{}
 	}
-	return o.onSince.Add(o.MaxOn)
+	return since.Add(o.MaxOn)
 }
 
 // failsafeAt returns when the failsafe is to act, or zero.

@@ -41,7 +41,7 @@ type Failsafe struct {
 // Rules are what an output is held to. The zero value has none.
 type Rules struct {
 	// MaxOn is the longest time that the line may be on without a break; 0 is for ever. It counts from when the line went on,
-	// whatever is commanded meanwhile; only an OFF of the line ends it, which the pause of a pattern is.
+	// whatever is commanded meanwhile; only an OFF of the line ends it, which the pause of a pattern is not.
 	MaxOn time.Duration
 	// Pulse is how long a pulse is unless the command says so; 0 makes a pulse without a time an error.
 	Pulse time.Duration
@@ -55,6 +55,9 @@ type Spec struct {
 	Rules
 	Name string
 	On   bool // what the line is requested with
+	// Since and Commanded are when an output that begins on went on, and was last commanded, in a bank before; zero means now. MaxOn
+	// and a Failsafe with Renew count from there.
+	Since, Commanded time.Time
 }
 
 // Group is an interlock: never are two of the outputs named on, and Dead is the least time between the OFF of one and the ON of

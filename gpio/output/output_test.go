@@ -224,10 +224,13 @@ func TestMaxOn(t *testing.T) {
 			state: output.State{On: true, Until: after(22 * sec), Why: "command"}},
 		{name: "starts on", specs: []output.Spec{{Name: "a", On: true, Rules: output.Rules{MaxOn: sec}}}, until: time.Hour,
 			want: "1s -a max_on", of: "a", state: maxed},
-		{name: "blinking counts each lit phase", specs: max, steps: []step{blink(0, "a", "alert"), off(12*sec, "a")}, until: time.Hour,
+		{name: "blinking counts its pauses", specs: max, steps: []step{blink(0, "a", "alert")}, until: time.Hour, of: "a", state: maxed,
 			want: "0s +a blink, 600ms -a blink, 1.6s +a blink, 2.2s -a blink, 3.2s +a blink, 3.8s -a blink, 4.8s +a blink, " +
-				"5.4s -a blink, 6.4s +a blink, 7s -a blink, 8s +a blink, 8.6s -a blink, 9.6s +a blink, 10.2s -a blink, " +
-				"11.2s +a blink, 11.8s -a blink"},
+				"5.4s -a blink, 6.4s +a blink, 7s -a blink, 8s +a blink, 8.6s -a blink, 9.6s +a blink, 10s -a max_on"},
+		{name: "blinking until a pause", specs: max, steps: []step{blink(0, "a", "notify")}, until: time.Hour, of: "a", state: maxed,
+			want: "0s +a blink, 600ms -a blink"},
+		{name: "on in a pause wins no time", specs: max, steps: []step{blink(0, "a", "notify"), on(8*sec, "a")}, until: time.Hour, of: "a", state: maxed,
+			want: "0s +a blink, 600ms -a blink, 8s +a command, 10s -a max_on"},
 		{name: "a lit phase that is too long", specs: max, until: time.Hour, want: "0s +a blink, 10s -a max_on", of: "a", state: maxed,
 			steps: []step{{0, func(b *output.Bank, now time.Time) error { return b.Blink("a", short, now) }}}},
 		{name: "blinking goes on from on", specs: max, until: 11 * sec,
