@@ -46,7 +46,7 @@ func gpioNamed(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// addBlocks adds text blocks to the set-up: what they name is there then as they say, and all else as it was.
+// addBlocks adds text blocks to the set-up: what they name is there then as they say, and all else as it was, keys of theirs included.
 func (a *gpioAgent) addBlocks(doc []byte) error {
 	blocks, err := original.Parse(doc)
 	if err != nil {
@@ -65,7 +65,9 @@ func (a *gpioAgent) changeBlocks(doc string, o gpioOptions, blocks []original.Bl
 	lines := map[string]int{}
 	for _, b := range blocks {
 		lines[b.Name] = b.Line
-		o.add(b)
+		if err := o.add(b); err != nil {
+			return reports.Errorf(reports.CodeBadSetup, "%w", &config.Error{File: doc, Line: b.Line, Text: err.Error(), Err: err})
+		}
 	}
 	// What is wrong with a block is said with its line.
 	place := func(at string, err error) error {
@@ -89,8 +91,8 @@ func (a *gpioAgent) changeBlocks(doc string, o gpioOptions, blocks []original.Bl
 	return err
 }
 
-// addPart adds a part of a set-up document to the set-up: its outputs, inputs and so on, each whole, and its interlocks in the
-// place of all others.
+// addPart adds a part of a set-up document to the set-up: its outputs, inputs and so on, which keep what it does not say of them, and
+// its interlocks in the place of all others.
 func (a *gpioAgent) addPart(node config.Node) error {
 	part, err := a.base()
 	if err != nil {
@@ -98,15 +100,15 @@ func (a *gpioAgent) addPart(node config.Node) error {
 	}
 	// Whether its interlocks name outputs is seen when it is part of the whole.
 	loose := struct {
-		Chip       *config.Node          `yaml:"chip"`
-		Outputs    map[string]gpioOutput `yaml:"outputs"`
-		Inputs     map[string]gpioInput  `yaml:"inputs"`
-		PWM        map[string]gpioPWM    `yaml:"pwm"`
-		Servos     map[string]gpioServo  `yaml:"servos"`
-		Interlocks *[][]string           `yaml:"interlocks"`
-		DeadTime   *reports.Duration     `yaml:"dead_time"`
-		ID         config.Node           `yaml:"id"`
-		Reply      config.Node           `yaml:"reply"`
+		Chip       *config.Node           `yaml:"chip"`
+		Outputs    map[string]config.Node `yaml:"outputs"`
+		Inputs     map[string]config.Node `yaml:"inputs"`
+		PWM        map[string]config.Node `yaml:"pwm"`
+		Servos     map[string]config.Node `yaml:"servos"`
+		Interlocks *[][]string            `yaml:"interlocks"`
+		DeadTime   *reports.Duration      `yaml:"dead_time"`
+		ID         config.Node            `yaml:"id"`
+		Reply      config.Node            `yaml:"reply"`
 	}{}
 	if err := node.Decode(&loose); err != nil {
 		return reports.Errorf(reports.CodeBadPayload, "%w", err)
@@ -114,21 +116,15 @@ func (a *gpioAgent) addPart(node config.Node) error {
 	if loose.Chip != nil {
 		return reports.Errorf(reports.CodeBadSetup, "%w", node.Errorf("chip", "another chip needs a whole set-up"))
 	}
-	for name, v := range loose.Outputs {
-		part.drop(name)
-		part.Outputs[name] = v
-	}
-	for name, v := range loose.Inputs {
-		part.drop(name)
-		part.Inputs[name] = v
-	}
-	for name, v := range loose.PWM {
-		part.drop(name)
-		part.PWM[name] = v
-	}
-	for name, v := range loose.Servos {
-		part.drop(name)
-		part.Servos[name] = v
+	for _, err := range []error{
+		gpioAmend(&part, "output", loose.Outputs, part.Outputs),
+		gpioAmend(&part, "input", loose.Inputs, part.Inputs),
+		gpioAmend(&part, "pwm", loose.PWM, part.PWM),
+		gpioAmend(&part, "servo", loose.Servos, part.Servos),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	if loose.Interlocks != nil {
 		part.Interlocks = *loose.Interlocks
@@ -157,43 +153,6 @@ func cloneMap[T any](m map[string]T) map[string]T {
 		return map[string]T{}
 	}
 	return maps.Clone(m)
-}
-
-// drop takes a name out of the set-up, whatever it is.
-func (o *gpioOptions) drop(name string) {
-	delete(o.Outputs, name)
-	delete(o.Inputs, name)
-	delete(o.PWM, name)
-	delete(o.Servos, name)
-}
-
-// add adds a block of the original to the set-up.
-func (o *gpioOptions) add(b original.Block) {
-	o.drop(b.Name)
-	switch b.Kind {
-	case original.Output:
-		o.Outputs[b.Name] = gpioOutput{Pin: b.Pin, Initial: gpioInitial(b.Initial), Pull: b.Pull, ActiveLow: b.Inverted, Drive: b.Drive,
-			Single: b.Single, Pulse: reports.Duration(b.Pulse), MaxOn: reports.Duration(b.MaxOn)}
-	case original.PWM:
-		p := gpioPWM{Pin: b.Pin, Initial: b.Percent, Period: reports.Duration(b.Period)}
-		if b.Inverted {
-			p.Polarity = gpioInverted
-		}
-		o.PWM[b.Name] = p
-	case original.Input:
-		in := gpioInput{Pin: b.Pin, Pull: b.Pull, OnChange: gpioOnChange(b.OnChange), Scan: reports.Duration(b.Scan), Edge: gpioEdge(b.Edge)}
-		if b.Inverted {
-			in.ActiveLow = &b.Inverted
-		}
-		if b.Count {
-			in.Count = &b.Count
-		}
-		if b.Debounce != 0 {
-			d := reports.Duration(b.Debounce)
-			in.Debounce = &d
-		}
-		o.Inputs[b.Name] = in
-	}
 }
 
 // turn makes inputs or outputs of the lines of the names, and saves that. Those that are so already stay as they are. One whose

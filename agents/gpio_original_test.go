@@ -34,6 +34,9 @@ func TestGPIOBlocks(t *testing.T) {
 	if p, ok := a.Describe().Point("input/in"); !ok || p.Poll.String() != "2s" {
 		t.Errorf("input/in: %+v", p)
 	}
+	if err := gpioControlBlock(t, a, "inputs: {in: {scan: 0}}"); err != nil {
+		t.Fatal(err)
+	}
 	if err := gpioControlBlock(t, a, `{"outputs":{"in":{"pin":6,"initial":"on"}},"interlocks":[["in","goes"]],"id":3}`); err != nil {
 		t.Fatal(err)
 	}
@@ -70,13 +73,13 @@ interlocks:
 		"output\n name x": "control:1: output x: pin is missing",
 		"output\n name x\n pin 9\n\noutput\n name y\n pin 99":       `control:5: outputs.y.pin: pin "99": pinctrl-bcm2835 has the lines 0 to 53`,
 		"output\n name x\n pin 9\n\noutput\n name y\n pin 2":        `control:5: outputs.y.pin: "2" is line 2, which output/stays has already`,
-		"input\n name goes\n pin 3":                                 `control: interlocks[0][1]: "goes" is no output`,
+		"input\n name goes\n pin 3":                                 "control:1: output/goes has max_on, which as input it can't have: send a set-up",
 		"output\n name x\n pin 9\n single\n init 1":                 "control:1: outputs.x.initial: a one-shot output (single) begins off",
 		`{"outputs":{"x":{"pin":99}}}`:                              `control:1: outputs.x.pin: pin "99": pinctrl-bcm2835 has the lines 0 to 53`,
 		"outputs:\n  x: {pin: 9}\nchip: other":                      "control:3: chip: another chip needs a whole set-up",
 		"outputs:\n  x: {pin: 9}\n  y: {pin: 9}":                    `control:3: outputs.y.pin: "9" is line 9, which output/x has already`,
 		"outputs:\n  x: {pin: 9, colour: red}":                      "control:2: outputs.x.colour: unknown key; ",
-		"inputs:\n  stays: {pin: 9}\ninterlocks: [[stays, goes]]\n": `control:3: interlocks[0][0]: "stays" is no output`,
+		"inputs:\n  fresh: {pin: 9}\ninterlocks: [[fresh, goes]]\n": `control:3: interlocks[0][0]: "fresh" is no output`,
 	} {
 		held, doc := b.held(), gpioDoc(t, a)
 		err := gpioControlBlock(t, a, block)

@@ -34,9 +34,10 @@ const (
 // Block is one output, pwm or input. A field that the document does not name is zero, which means the service's default.
 type Block struct {
 	Kind Kind
-	Line int    // where the block begins in its document
-	Name string // as reports.ValidName has it; no other block of the document has it
-	Pin  string // 25, GPIO25, pin22 or the name of a line, as it was written
+	Line int            // where the block begins in its document
+	Name string         // as reports.ValidName has it; no other block of the document has it
+	Pin  string         // 25, GPIO25, pin22 or the name of a line, as it was written
+	Says map[string]int // the lines of the keys that the block has, by their names in String
 
 	Inverted bool // on is low: `pol inv` or `active_low`
 

@@ -84,7 +84,7 @@ func ParsePins(doc []byte) ([]Block, error) {
 
 // readPin reads one pin of a map.
 func readPin(e config.Entry) (Block, error) {
-	b := Block{Name: e.Key, Line: e.Value.Line("")}
+	b := Block{Name: e.Key, Line: e.Value.Line(""), Says: map[string]int{}}
 	if err := reports.ValidName(e.Key); err != nil {
 		return b, fault(b.Line, "%w", err)
 	}
@@ -110,6 +110,7 @@ func readPin(e config.Entry) (Block, error) {
 		if err := k.set(&b, v.text); err != nil {
 			return b, v.node.Errorf("", "%w", err)
 		}
+		b.Says[k.name] = v.node.Line("")
 	}
 	return b, nil
 }

@@ -6,8 +6,6 @@ import (
 
 	"rollcall/config"
 	"rollcall/gpio"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // askedPins is the pin map of PROTOCOL.md §4.
@@ -32,7 +30,7 @@ func TestParsePins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := ParsePins([]byte(test.doc))
-			if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+			if diff := diffBlocks(test.want, got); err != nil || diff != "" {
 				t.Errorf("ParsePins(%s): %v, -want +got:\n%s", test.doc, err, diff)
 			}
 			if !IsPins([]byte(test.doc)) {

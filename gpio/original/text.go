@@ -77,7 +77,8 @@ func (p *parser) line(n int, line string) error {
 		if err := p.end(); err != nil {
 			return err
 		}
-		p.now, p.seen = &Block{Kind: Kind(kind), Line: n}, map[string]int{}
+		p.seen = map[string]int{}
+		p.now = &Block{Kind: Kind(kind), Line: n, Says: p.seen}
 		return nil
 	}
 	if p.now == nil {

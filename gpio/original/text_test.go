@@ -10,6 +10,7 @@ import (
 	"rollcall/gpio"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // asked is the block of PROTOCOL.md §4 as the original sends it.
@@ -50,7 +51,7 @@ func TestParse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := Parse([]byte(test.doc))
-			if diff := cmp.Diff(test.want, got); diff != "" || (err != nil) != (test.want == nil) {
+			if diff := diffBlocks(test.want, got); diff != "" || (err != nil) != (test.want == nil) {
 				t.Errorf("Parse(%q): %v, -want +got:\n%s", test.doc, err, diff)
 			}
 			if !IsBlocks([]byte(test.doc)) {
@@ -103,7 +104,7 @@ func TestSpellings(t *testing.T) {
 		for line := range strings.SplitSeq(test.lines, "|") {
 			doc := fmt.Sprintf("%s\nname a\npin 1\n%s", test.want.Kind, line)
 			got, err := Parse([]byte(doc))
-			if diff := cmp.Diff([]Block{test.want}, got); err != nil || diff != "" {
+			if diff := diffBlocks([]Block{test.want}, got); err != nil || diff != "" {
 				t.Errorf("Parse(%q): %v, -want +got:\n%s", doc, err, diff)
 			}
 		}
@@ -199,6 +200,29 @@ func TestIsBlocks(t *testing.T) {
 	for doc, want := range tests {
 		if got := IsBlocks([]byte(doc)); got != want {
 			t.Errorf("IsBlocks(%.60q) = %v, want %v", doc, got, want)
+		}
+	}
+}
+
+// diffBlocks compares blocks, but for where their keys stand.
+func diffBlocks(want, got []Block) string {
+	return cmp.Diff(want, got, cmpopts.IgnoreFields(Block{}, "Says"))
+}
+
+// A block says which keys it has, by the name that each has in the end.
+func TestSays(t *testing.T) {
+	t.Parallel()
+	for _, parse := range []func() ([]Block, error){
+		func() ([]Block, error) { return Parse([]byte("output\nname a\npin 1\ninitial 0\nmax_on 0")) },
+		func() ([]Block, error) { return ParsePins([]byte("a: {Dir: Output, Pin: 1, Value: 0, PD: none}")) },
+	} {
+		blocks, err := parse()
+		if err != nil || len(blocks) != 1 {
+			t.Fatalf("%v, %v", blocks, err)
+		}
+		says := blocks[0].Says
+		if says["init"] == 0 || says["pin"] == 0 || says["max_on"]+says["pull"] == 0 || says["drive"] != 0 {
+			t.Errorf("says %v", says)
 		}
 	}
 }
