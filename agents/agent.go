@@ -131,6 +131,9 @@ type Link interface {
 	// (discovery, the commands of this host, its status and what its services say of themselves, this service's points). With
 	// points, these are the service's instead of those that it describes at present: for a set-up that is being checked.
 	Check(topic string, points ...string) error
+	// Fault puts an error on the service's error topic, about something by which it is replaced, and taken off with nil. It goes with
+	// the agent.
+	Fault(about string, err error)
 	// Publish sends a message at QoS 1, not retained. Without a connection, or when it is lost before the broker has
 	// acknowledged, the message is dropped: an edge must not be told minutes after. Nil does not mean that the broker has it.
 	Publish(topic string, payload []byte) error

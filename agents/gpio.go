@@ -78,6 +78,7 @@ type gpioAgent struct {
 	queue   gpioQueue
 	totals  *input.Totals
 	told    gpioTold
+	faults  map[string]bool // what stands on the error topic
 	kept    gpioKept
 	link    gpioLink
 	saver   gpioSaver
@@ -155,13 +156,15 @@ func (a *gpioAgent) Sample(ctx context.Context, path string) (r reports.Reading,
 	return r, err
 }
 
-// Prompt says that Apply does not wait: lines are switched at once, and states are saved by a goroutine of their own. A change of the
-// set-up is the exception.
+// Prompt says that Apply does not wait: lines are switched at once, and states are saved by a goroutine of their own. Exceptions are a
+// change of the set-up, and what is answered once it is saved.
 func (a *gpioAgent) Prompt() {}
 
 // Apply carries out a set or a control.
 func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Reading, err error) {
+	var wait gpioWait
 	callErr := a.do(ctx, func() {
+		wait = a.waits()
 		switch block, ok := c.Value.([]byte); {
 		case c.Verb == "set":
 			r, err = a.set(c)
@@ -170,9 +173,15 @@ func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Rea
 		default:
 			err = reports.Errorf(reports.CodeUnsupported, "gpio: %s with a %T is not known", c.Verb, c.Value)
 		}
+		if err == nil {
+			wait.done(a, r.Path)
+		}
 	})
 	if callErr != nil {
 		return reports.Reading{}, callErr
+	}
+	if err == nil {
+		err = a.await(ctx, wait, r)
 	}
 	return r, err
 }

@@ -182,8 +182,8 @@ func TestGPIOStatesNotSaved(t *testing.T) {
 			t.Errorf("files %v, were %v", after, before)
 		}
 		s.wantLevels(2, 1, 3, 0)
-		s.wantDo("OFF", "output/a", false)
 		gpioEngine(t, s.agent, func() { s.agent.write = config.Save })
+		s.wantDo("OFF", "output/a", false)
 		s.setup("outputs: {b: {pin: 2, initial: restore}}")
 		s.pass(time.Minute)
 		if after := s.filesNow()["gpio.state.json"]; strings.Contains(after, "next") || !strings.Contains(after, `"b": false`) {

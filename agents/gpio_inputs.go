@@ -201,9 +201,10 @@ func (a *gpioAgent) setTotal(name string, n int64) (reports.Reading, error) {
 	if n < 0 {
 		return reports.Reading{}, reports.Errorf(reports.CodeOutOfRange, "a total is not negative")
 	}
-	if err := a.saveTotal(l.name, uint64(n)); err != nil {
+	if err := a.keepTotal(l.name, uint64(n)); err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeDevice, "%w", err)
 	}
+	a.saver.wanted, a.saver.total = true, true // who sets a meter is answered when that is saved
 	l.machine.SetTotal(uint64(n))
 	l.countsSaid.Total = uint64(n)
 	return reports.Reading{Value: n, Time: a.stamp(time.Now())}, nil

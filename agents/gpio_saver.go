@@ -13,7 +13,12 @@ type gpioSaver struct {
 	done chan struct{} // closed when the save that runs has ended; nil: none does
 	due  time.Time
 	kept map[string]bool // the states that the last save was of; nil: none
+	aged map[string]bool // the outputs with a time that it has
 	err  error           // of the last save; to be looked at when done is closed
+
+	begun, ended uint64 // how many saves
+	wanted       bool   // somebody waits for the next one
+	total        bool   // the command at work has set a total
 }
 
 func (s *gpioSaver) next() time.Time {
@@ -46,8 +51,7 @@ func (a *gpioAgent) saveDue() {
 	if a.saver.done != nil {
 		select {
 		case <-a.saver.done:
-			a.saver.done = nil
-			a.saved(a.saver.err)
+			a.saved()
 		default:
 			return
 		}
@@ -56,9 +60,10 @@ func (a *gpioAgent) saveDue() {
 	if a.totals != nil {
 		a.saver.due = earlier(a.saver.due, a.totals.Next())
 	}
-	if now := time.Now(); !a.saver.due.IsZero() && !a.saver.due.After(now) {
+	if now := time.Now(); a.saver.wanted || !a.saver.due.IsZero() && !a.saver.due.After(now) {
 		save, done := a.saves(now), make(chan struct{})
-		a.saver.done = done
+		a.saver.done, a.saver.wanted = done, false
+		a.saver.begun++
 		go func() { // close waits for it
 			a.saver.err = save()
 			close(done)
@@ -73,7 +78,10 @@ func (a *gpioAgent) saves(now time.Time) func() error {
 	a.saver.kept = nil
 	if a.kept.dirty {
 		states = a.beginKept(now)
-		a.saver.kept = states.Outputs
+		a.saver.kept, a.saver.aged = states.Outputs, map[string]bool{}
+		for name := range states.On {
+			a.saver.aged[name] = true
+		}
 	}
 	totals, file, write := a.totals, a.file(gpioKeptName), a.write
 	return func() error {
@@ -88,25 +96,44 @@ func (a *gpioAgent) saves(now time.Time) func() error {
 	}
 }
 
-// saved looks at the end of a save. What failed is tried again when the next is due.
-func (a *gpioAgent) saved(err error) {
-	if err != nil {
-		a.log.Error("not saved", "err", err)
+// saved looks at the end of a save. What failed is tried again when the next is due, and stands on the error topic until it is saved.
+func (a *gpioAgent) saved() {
+	a.saver.done = nil
+	a.saver.ended = a.saver.begun
+	a.fault(gpioSaveFault, a.saver.err)
+	if a.saver.err != nil {
 		a.kept.dirty = true
 		return
 	}
 	if a.saver.kept != nil {
 		a.kept.file(a.saver.kept, true)
+		a.kept.aged = a.saver.aged
 		a.kept.staged = false
 	}
+}
+
+// gpioSaveFault is what the fault is about when states or totals are not saved.
+const gpioSaveFault = "save"
+
+// fault puts an error on the error topic of the service, and nil takes it off.
+func (a *gpioAgent) fault(about string, err error) {
+	if err != nil {
+		a.log.Error("fault", "about", about, "err", err)
+	}
+	if a.deps.Link != nil && (err != nil || a.faults[about]) {
+		a.deps.Link.Fault(about, err)
+	}
+	if a.faults == nil {
+		a.faults = map[string]bool{}
+	}
+	a.faults[about] = err != nil
 }
 
 // awaitSave waits for the save that runs, if any.
 func (a *gpioAgent) awaitSave() {
 	if a.saver.done != nil {
 		<-a.saver.done
-		a.saver.done = nil
-		a.saved(a.saver.err)
+		a.saved()
 	}
 }
 
@@ -170,12 +197,4 @@ func (a *gpioAgent) keepTotal(name string, n uint64) error {
 		return nil
 	}
 	return a.totals.Set(name, n)
-}
-
-// saveTotal saves a total that was set.
-func (a *gpioAgent) saveTotal(name string, n uint64) error {
-	if err := a.keepTotal(name, n); err != nil || a.totals == nil {
-		return err
-	}
-	return a.totals.Save(time.Now())
 }

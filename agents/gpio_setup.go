@@ -155,7 +155,7 @@ func (a *gpioAgent) save(t *gpioTaking) error {
 		err = a.write(a.file(gpioSetupFile), doc)
 	}
 	if err != nil {
-		return fmt.Errorf("save set-up: %w", err)
+		return reports.Errorf(reports.CodeDevice, "save set-up: %w", err)
 	}
 	return nil
 }

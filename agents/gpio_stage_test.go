@@ -59,6 +59,7 @@ type gpioFakeLink struct {
 	watch     func(bool)
 	subs      map[string]func([]byte)
 	published []string
+	faults    map[string]string
 }
 
 func (l *gpioFakeLink) Up() bool {
@@ -99,6 +100,18 @@ func (l *gpioFakeLink) Check(topic string, points ...string) error {
 		return reports.Errorf(reports.CodeBadTopic, "topic %q must not be published to", topic)
 	}
 	return nil
+}
+
+func (l *gpioFakeLink) Fault(about string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.faults == nil {
+		l.faults = map[string]string{}
+	}
+	delete(l.faults, about)
+	if err != nil {
+		l.faults[about] = err.Error()
+	}
 }
 
 func (l *gpioFakeLink) Publish(topic string, payload []byte) error {

@@ -225,6 +225,13 @@ func (k *link) Check(topic string, points ...string) error {
 	return k.check(topic, func(path string) bool { return slices.Contains(points, path) })
 }
 
+// Fault implements Link.
+func (k *link) Fault(about string, err error) {
+	if !k.closed.Load() {
+		k.note(about, err)
+	}
+}
+
 // Publish implements Link.
 func (k *link) Publish(topic string, payload []byte) error {
 	if k.closed.Load() {
