@@ -99,3 +99,22 @@ func (l *LAN) sent(n int) []uint64 {
 	}
 	return out
 }
+
+// ManyNeighbours gives the kernel's tables of neighbours room for so many entries until the test ends. They are one for all network
+// namespaces of a machine (gc_thresh3, arp(7): 1,024 by default), while each real host has its own.
+func (l *LAN) ManyNeighbours(entries int) {
+	l.t.Helper()
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for _, name := range []string{"gc_thresh3", "gc_thresh2", "gc_thresh1"} { // from the highest down, as each is checked against the next
+			path := filepath.Join("/proc/sys/net", family, "neigh/default", name)
+			old, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, []byte(fmt.Sprint(entries)), 0)
+			}
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			l.t.Cleanup(func() { _ = os.WriteFile(path, old, 0) }) // what was there is legal
+		}
+	}
+}

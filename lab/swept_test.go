@@ -141,7 +141,9 @@ func (s *series) add(t testing.TB, one swept1) {
 		s.unsure++
 	}
 	if one.heard != s.want || !one.stats.Complete {
-		t.Logf("%s: heard %d of %d: %+v", s.name, one.heard, s.want, one.stats)
+		stats := one.stats
+		t.Logf("%s: heard %d of %d, %d missing, complete %v: %s; loss %.2f, %.2f, P(miss) %.2g, %d drops, warnings %q", s.name, one.heard, s.want,
+			len(stats.Missing), stats.Complete, stats.Why, stats.RequestLoss, stats.ReplyLoss, stats.PMiss, stats.Drops, stats.Warnings)
 	}
 	s.last, s.returned = append(s.last, ms(one.last)), append(s.returned, ms(one.returned))
 	s.received += one.stats.Received
