@@ -20,6 +20,30 @@ const (
 	maxHostBytes = 16 << 20
 )
 
+// gather sweeps, reads what the services of the hosts say of themselves, and remembers it. Beside the cluster it returns why hosts
+// could not be read.
+func (a *app) gather(ctx context.Context, q *asking, values bool) (*round, reports.Cluster, []error, error) {
+	known, scope := a.openCache(), q.scope()
+	rd, err := q.ask(ctx, a, nil, known.expect(scope), nil)
+	if err != nil {
+		return nil, reports.Cluster{}, nil, err
+	}
+	for _, id := range rd.stats.Missing {
+		rd.missing = append(rd.missing, known.nameOf(id))
+	}
+	a.summary(rd)
+	known.learn(rd, scope)
+	cluster, unread := a.cluster(ctx, rd, values)
+	for _, h := range cluster.Hosts {
+		known.describe(h.ID, h.Name, describedOnly(h))
+	}
+	a.save(known)
+	if ctx.Err() != nil {
+		return nil, reports.Cluster{}, nil, errInterrupted
+	}
+	return rd, cluster, unread, nil
+}
+
 // cluster reads what the services of the hosts of a sweep say of themselves from the brokers of their hosts, and the last
 // values of their points where values says so. A host whose broker can't be read is in it with what the sweep told; why that is
 // so, is returned beside it.

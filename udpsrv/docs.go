@@ -81,23 +81,9 @@ func (d *documenting) run(ctx context.Context, a *app) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	known, scope := a.openCache(), d.scope()
-	rd, err := d.ask(ctx, a, nil, known.expect(scope), nil)
+	rd, cluster, unread, err := a.gather(ctx, &d.asking, d.values)
 	if err != nil {
 		return err
-	}
-	for _, id := range rd.stats.Missing {
-		rd.missing = append(rd.missing, known.nameOf(id))
-	}
-	a.summary(rd)
-	known.learn(rd, scope)
-	cluster, unread := a.cluster(ctx, rd, d.values)
-	for _, h := range cluster.Hosts {
-		known.describe(h.ID, h.Name, describedOnly(h))
-	}
-	a.save(known)
-	if ctx.Err() != nil {
-		return errInterrupted
 	}
 	if len(unread) > 0 {
 		a.warnf("%s", untold(unread))
