@@ -11,15 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inside runs f in a network namespace (ip-netns(8)), in a thread of its own that ends with it, and waits for it. Sockets that f
-// opens stay there.
+// Inside runs f in a network namespace (ip-netns(8)), in a thread of its own, and waits for it. Sockets that f opens stay there.
+// The thread finds its way back: were it to end, the programs that it has started would be killed (prctl(2), PR_SET_PDEATHSIG).
 func Inside(ns string, f func()) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread, and with it the way into the namespace, ends with the goroutine
-		err := enter(ns)
-		if err == nil {
+		runtime.LockOSThread()
+		home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			done <- fmt.Errorf("open own network namespace: %w", err)
+			return
+		}
+		defer func() { _ = unix.Close(home) }() // nothing was written
+		if err = enter(ns); err == nil {
 			f()
+		}
+		if back := unix.Setns(home, unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread() // else the thread ends with the goroutine, and with it the way into the namespace
 		}
 		done <- err
 	}()

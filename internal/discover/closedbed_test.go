@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"net"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -22,13 +21,11 @@ func newKey(t testing.TB, comment string) trust.Key {
 
 // obeying returns the Operators of these keys.
 func obeying(keys ...trust.Key) Operators {
-	return func(id [8]byte) (ed25519.PublicKey, bool) {
-		i := slices.IndexFunc(keys, func(k trust.Key) bool { return k.ID() == id })
-		if i < 0 {
-			return nil, false
-		}
-		return public(keys[i]), true
+	all := map[[8]byte]ed25519.PublicKey{}
+	for _, k := range keys {
+		all[k.ID()] = public(k)
 	}
+	return func(id [8]byte) (ed25519.PublicKey, bool) { k, ok := all[id]; return k, ok }
 }
 
 // closedHost is a host that answers its operators.
