@@ -5,12 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 )
 
-// AsyncAPI has the official parser of AsyncAPI judge a document, and returns what it counted in it. Where the parser is not
+// AsyncAPI has the official parser of AsyncAPI judge documents, and returns what it counted in each. Where the parser is not
 // installed the test is skipped, unless ROLLCALL_NPM says that it is.
-func AsyncAPI(t testing.TB, document []byte) string {
+func AsyncAPI(t testing.TB, documents ...[]byte) []string {
 	t.Helper()
 	dir, must := os.LookupEnv("ROLLCALL_NPM")
 	if cache, err := os.UserCacheDir(); err == nil && !must {
@@ -26,15 +28,19 @@ func AsyncAPI(t testing.TB, document []byte) string {
 	case err != nil:
 		t.Skip("the parser of AsyncAPI is missing: lab/npm.sh installs it")
 	}
-	file := filepath.Join(t.TempDir(), "asyncapi.json")
-	if err := os.WriteFile(file, document, 0o644); err != nil {
-		t.Fatal(err)
+	args, folder := []string{filepath.Join(top(t), "lab", "npm", "asyncapi.cjs")}, t.TempDir()
+	for i, d := range documents {
+		file := filepath.Join(folder, strconv.Itoa(i)+".json")
+		if err := os.WriteFile(file, d, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, file)
 	}
-	cmd := exec.CommandContext(context.Background(), node, filepath.Join(top(t), "lab", "npm", "asyncapi.cjs"), file)
+	cmd := exec.CommandContext(context.Background(), node, args...)
 	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("the parser of AsyncAPI: %v\n%.4000s", err, out)
 	}
-	return string(out)
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }

@@ -188,3 +188,32 @@ func TestForeignServiceInEveryDocument(t *testing.T) {
 		}
 	}
 }
+
+// A host that obeys operators is read over TLS, by one who may read and nothing more. One whose key is not trusted yet is described
+// by the sweep alone.
+func TestDocumentsOfClosedHosts(t *testing.T) {
+	Need(t)
+	l := NewLAN(t, 3)
+	file := filepath.Join(l.dir, "authorized_operators")
+	if err := os.WriteFile(file, []byte("read "+run(t, l, 3, "udpsrv", "key", "show")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= 2; i++ {
+		l.Boot(i, HostConfig{Extra: obeying(file)})
+	}
+	eventually(t, []string{"pi1 10.77.0.1: gpio online, hostsensor online", "pi2 10.77.0.2: gpio online, hostsensor online"}, func() []string { return sweep(t, l, 3, 0).names() })
+	run(t, l, 3, "udpsrv", "trust", "--yes", "pi1")
+	for _, values := range [][]string{nil, {"--values"}} {
+		out, errs, status := l.Run(3, "udpsrv", append([]string{"docs", "--format", "json-schema"}, values...)...)
+		if status != 0 || !strings.Contains(errs, "described by the sweep alone: pi2: host key is not known") {
+			t.Errorf("exit status %d: %s", status, errs)
+		}
+		var d struct{ Properties map[string]any }
+		if err := json.Unmarshal([]byte(out), &d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Properties["/pi1/hostsensor/load/1m"] == nil || d.Properties["/pi2/hostsensor/load/1m"] != nil || d.Properties["/pi2/hostsensor/status"] == nil {
+			t.Errorf("topics: pi1 %v, pi2 %v", d.Properties["/pi1/hostsensor/load/1m"], d.Properties["/pi2/hostsensor/load/1m"])
+		}
+	}
+}

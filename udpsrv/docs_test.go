@@ -16,7 +16,7 @@ import (
 )
 
 // publishRetained keeps messages at a broker, as topic and payload by turns.
-func publishRetained(t *testing.T, url string, messages ...string) {
+func publishRetained(t testing.TB, url string, messages ...string) {
 	t.Helper()
 	c := bustest.Dial(t, url)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

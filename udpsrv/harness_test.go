@@ -46,13 +46,13 @@ const patience = 10 * time.Second
 
 // laptop runs udpsrv with a cache of its own.
 type laptop struct {
-	t     *testing.T
+	t     testing.TB
 	cache string
 	keys  string
 	stdin string
 }
 
-func newLaptop(t *testing.T) *laptop {
+func newLaptop(t testing.TB) *laptop {
 	t.Helper()
 	return &laptop{t: t, keys: filepath.Join(t.TempDir(), "keys"), cache: filepath.Join(t.TempDir(), "cache", "hosts.json")}
 }
@@ -88,7 +88,7 @@ type responder struct {
 }
 
 // boot starts a responder that says h. publish, if not nil, is given each request that a monitor would publish.
-func boot(t *testing.T, h discover.Host, publish func(reports.Request)) *responder {
+func boot(t testing.TB, h discover.Host, publish func(reports.Request)) *responder {
 	t.Helper()
 	conn, err := discover.Listen("127.0.0.1:0")
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -34,16 +33,33 @@ type tab struct {
 	requests []string
 }
 
-// patience bounds a test, whose browser may have to share the machine with others.
-const patience = 2 * time.Minute
-
-// open shows the page of a cluster in Chromium, in which a call of evil is remembered.
-func open(t *testing.T, c reports.Cluster) *tab {
+// chromium starts the browser that all tabs of the test are in.
+func chromium(t *testing.T) context.Context {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("Chromium is missing (apt-get install chromium)")
 	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()))
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // not t.Context: it ends before the browser is closed
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil { // and wait for the browser, which has files in the folder of the test
+			t.Error(err)
+		}
+	})
+	return ctx
+}
+
+// open shows the page of a cluster in a tab, in which a call of evil is remembered.
+func open(t *testing.T, browser context.Context, c reports.Cluster) *tab {
+	t.Helper()
 	b, err := html.Face().Write(c)
 	if err != nil {
 		t.Fatal(err)
@@ -52,13 +68,7 @@ func open(t *testing.T, c reports.Cluster) *tab {
 	if err := os.WriteFile(file, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // not t.Context: it ends before the browser is closed
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
+	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	p.must(chromedp.Do(ctx))
@@ -69,9 +79,6 @@ func open(t *testing.T, c reports.Cluster) *tab {
 	url := "file://" + file
 	p.must(chromedp.Do(ctx, chromedp.Navigate(url)))
 	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil { // and wait for the browser, which has files in the folder of the test
-			t.Error(err)
-		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, w := range p.wrong {
@@ -159,42 +166,50 @@ const faint = `(() => {
 	return Object.keys(seen);
 })()`
 
-func TestLook(t *testing.T) {
+// The page is looked at in one browser, which takes longer to start than all else.
+func TestPage(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]reports.Cluster{"usual": reportstest.Cluster(2, 4), "hostile": reportstest.Hostile(), "long": long(), "empty": {}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := open(t, c)
-			eval[chromedp.Void](p, `document.querySelectorAll("details").forEach((d, i) => { d.open = d.open || i % 3 === 0 || i < 4 })`)
-			for _, colours := range []string{"light", "dark"} {
-				for kind, wide := range map[string]int{"wide": 1400, "phone": 390} {
-					p.view(name+"-"+kind, wide, colours)
-					if got := eval[[]string](p, tooWide); len(got) > 0 {
-						t.Errorf("%s: %d elements reach too far: %.300q", kind, len(got), got)
-					}
-					if got := eval[[]string](p, faint); len(got) > 0 {
-						t.Errorf("%s, %s: too little contrast: %q", kind, colours, got)
-					}
-				}
+	browser := chromium(t)
+	for name, c := range map[string]reports.Cluster{"usual": reportstest.Cluster(2, 2), "hostile": reportstest.Hostile(), "long": long(), "empty": {}} {
+		t.Run("look/"+name, func(t *testing.T) { look(t, open(t, browser, c), name, c) })
+	}
+	t.Run("hostile", func(t *testing.T) {
+		c := reportstest.Hostile()
+		hostile(t, open(t, browser, c), c)
+	})
+	t.Run("filter and copy", func(t *testing.T) { filterAndCopy(t, open(t, browser, reportstest.Cluster(3, 2))) })
+}
+
+// look sees that nothing reaches too far and all can be read, wide and on a phone, by day and by night.
+func look(t *testing.T, p *tab, name string, c reports.Cluster) {
+	eval[chromedp.Void](p, `document.querySelectorAll("details").forEach((d, i) => { d.open = d.open || i % 3 === 0 || i < 4 })`)
+	for _, colours := range []string{"light", "dark"} {
+		for kind, wide := range map[string]int{"wide": 1400, "phone": 390} {
+			p.view(name+"-"+kind, wide, colours)
+			if got := eval[[]string](p, tooWide); len(got) > 0 {
+				t.Errorf("%s: %d elements reach too far: %.300q", kind, len(got), got)
 			}
-			back := eval[string](p, "getComputedStyle(document.body).backgroundColor")
-			p.view(name+"-wide", 1400, "light")
-			if other := eval[string](p, "getComputedStyle(document.body).backgroundColor"); other == back {
-				t.Errorf("light and dark are both %s", back)
+			if got := eval[[]string](p, faint); len(got) > 0 {
+				t.Errorf("%s, %s: too little contrast: %q", kind, colours, got)
 			}
-			points := 0
-			for _, h := range c.Hosts {
-				for _, s := range h.Services {
-					points += len(s.Points)
-				}
-			}
-			if got := eval[int](p, `document.querySelectorAll("tbody").length`); got != points {
-				t.Errorf("%d points are shown, want %d", got, points)
-			}
-			if got := eval[int](p, `document.querySelectorAll("figure svg").length`); got != len(c.Hosts) {
-				t.Errorf("%d hosts are drawn, want %d", got, len(c.Hosts))
-			}
-		})
+		}
+	}
+	back := eval[string](p, "getComputedStyle(document.body).backgroundColor")
+	p.view(name+"-wide", 1400, "light")
+	if other := eval[string](p, "getComputedStyle(document.body).backgroundColor"); other == back {
+		t.Errorf("light and dark are both %s", back)
+	}
+	points := 0
+	for _, h := range c.Hosts {
+		for _, s := range h.Services {
+			points += len(s.Points)
+		}
+	}
+	if got := eval[int](p, `document.querySelectorAll("tbody").length`); got != points {
+		t.Errorf("%d points are shown, want %d", got, points)
+	}
+	if got := eval[int](p, `document.querySelectorAll("figure svg").length`); got != len(c.Hosts) {
+		t.Errorf("%d hosts are drawn, want %d", got, len(c.Hosts))
 	}
 }
 
@@ -207,11 +222,8 @@ func long() reports.Cluster {
 	return reports.NewCluster([]reports.Host{{Name: name, ID: "1234567890abcdef", IPAddr: "fe80::1234:5678:9abc:def0", Model: path, Services: []reports.HostService{s}}})
 }
 
-// Nothing that hosts say runs, is fetched or is a link; all of it is there to be read.
-func TestHostile(t *testing.T) {
-	t.Parallel()
-	c := reportstest.Hostile()
-	p := open(t, c)
+// hostile sees that nothing that hosts say runs, is fetched or is a link; all of it is there to be read.
+func hostile(t *testing.T, p *tab, c reports.Cluster) {
 	eval[chromedp.Void](p, `document.querySelectorAll("details").forEach((d) => { d.open = true })`)
 	if eval[bool](p, "!!window.free") {
 		t.Error("a script of a host has run")
@@ -239,18 +251,13 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-func TestFilterAndCopy(t *testing.T) {
-	t.Parallel()
-	p := open(t, reportstest.Cluster(3, 2))
+// filterAndCopy finds points as a person does, and copies a command.
+func filterAndCopy(t *testing.T, p *tab) {
 	visible := func(what string) []string {
 		return eval[[]string](p, `[...document.querySelectorAll("`+what+`")].filter((e) => e.checkVisibility()).map((e) => e.id || e.querySelector("code").textContent)`)
 	}
 	type shown struct{ hosts, services, points int }
-	for _, test := range []struct { // in this order: with the last one all is seen again
-		words string
-		want  shown
-	}{{"pi001", shown{1, 2, 22}}, {"temperature", shown{3, 6, 6}}, {"pi002 service1 PUMP", shown{1, 1, 1}}, {"nothing like it", shown{}}, {"", shown{4, 7, 66}}} {
-		words, want := test.words, test.want
+	for words, want := range map[string]shown{"pi001": {1, 2, 22}, "temperature": {3, 6, 6}, "pi002 service1 PUMP": {1, 1, 1}, "nothing like it": {}, "": {4, 7, 66}} {
 		eval[chromedp.Void](p, `{ const f = document.getElementById("filter"); f.value = "`+words+`"; f.dispatchEvent(new Event("input")) }`)
 		if got := (shown{len(visible(".host")), len(visible(".service")), len(visible("tbody"))}); got != want {
 			t.Errorf("filter %q shows %v, want %v", words, got, want)
@@ -262,10 +269,9 @@ func TestFilterAndCopy(t *testing.T) {
 			t.Errorf("filter %q: the word that nothing is found is hidden: %v", words, got)
 		}
 	}
-	eval[chromedp.Void](p, `new MutationObserver((all) => { if (all.some((m) => m.target.textContent === "Copied")) window.copied = true }).observe(document.body, {subtree: true, childList: true});
-		document.querySelector("#pi000 tbody details").open = true; document.querySelector("#pi000 li:nth-child(2) button").scrollIntoView()`)
+	eval[chromedp.Void](p, `document.querySelector("#pi000 tbody details").open = true; document.querySelector("#pi000 li:nth-child(2) button").scrollIntoView()`)
 	p.must(chromedp.Do(p.ctx, chromedp.Click(chromedp.CSS("#pi000 li:nth-child(2) button"))))
-	_, err := chromedp.Run(p.ctx, chromedp.Poll[bool](`window.copied === true`))
+	_, err := chromedp.Run(p.ctx, chromedp.Poll[bool](`[...document.querySelectorAll("button")].some((b) => b.textContent === "Copied")`))
 	p.must(err)
 	// What was copied can be pasted.
 	eval[chromedp.Void](p, `document.getElementById("filter").value = ""`)
