@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -22,6 +23,9 @@ import (
 	"rollcall/reports/html"
 	"rollcall/reports/reportstest"
 )
+
+// patience is how long all that a test does in one page may take; alone it takes a second.
+const patience = 2 * time.Minute
 
 // tab is a page in a real browser, with what went wrong in it and what it asked the network for.
 type tab struct {
@@ -69,6 +73,8 @@ func open(t *testing.T, browser context.Context, c reports.Cluster) *tab {
 		t.Fatal(err)
 	}
 	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, patience)
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	p.must(chromedp.Do(ctx))
@@ -257,7 +263,11 @@ func filterAndCopy(t *testing.T, p *tab) {
 		return eval[[]string](p, `[...document.querySelectorAll("`+what+`")].filter((e) => e.checkVisibility()).map((e) => e.id || e.querySelector("code").textContent)`)
 	}
 	type shown struct{ hosts, services, points int }
-	for words, want := range map[string]shown{"pi001": {1, 2, 22}, "temperature": {3, 6, 6}, "pi002 service1 PUMP": {1, 1, 1}, "nothing like it": {}, "": {4, 7, 66}} {
+	for _, c := range []struct {
+		words string
+		want  shown
+	}{{"pi001", shown{1, 2, 22}}, {"temperature", shown{3, 6, 6}}, {"pi002 service1 PUMP", shown{1, 1, 1}}, {"nothing like it", shown{}}, {"", shown{4, 7, 66}}} { // everything is shown last
+		words, want := c.words, c.want
 		eval[chromedp.Void](p, `{ const f = document.getElementById("filter"); f.value = "`+words+`"; f.dispatchEvent(new Event("input")) }`)
 		if got := (shown{len(visible(".host")), len(visible(".service")), len(visible("tbody"))}); got != want {
 			t.Errorf("filter %q shows %v, want %v", words, got, want)
@@ -269,13 +279,21 @@ func filterAndCopy(t *testing.T, p *tab) {
 			t.Errorf("filter %q: the word that nothing is found is hidden: %v", words, got)
 		}
 	}
-	eval[chromedp.Void](p, `document.querySelector("#pi000 tbody details").open = true; document.querySelector("#pi000 li:nth-child(2) button").scrollIntoView()`)
-	p.must(chromedp.Do(p.ctx, chromedp.Click(chromedp.CSS("#pi000 li:nth-child(2) button"))))
-	_, err := chromedp.Run(p.ctx, chromedp.Poll[bool](`[...document.querySelectorAll("button")].some((b) => b.textContent === "Copied")`))
-	p.must(err)
+	call(p, page.BringToFront, cdp.Empty{})
+	at := eval[struct{ X, Y float64 }](p, `(() => {
+		const button = document.querySelector("#pi000 li:nth-child(2) button");
+		button.closest("details").open = true;
+		button.scrollIntoView({block: "center"});
+		const r = button.getBoundingClientRect();
+		window.copied = new Promise((done) => new MutationObserver(() => button.textContent === "Copied" && done(true)).observe(button, {childList: true}));
+		return {x: r.x + r.width / 2, y: r.y + r.height / 2};
+	})()`)
+	for _, kind := range []input.DispatchMouseEventType{"mousePressed", "mouseReleased"} {
+		call(p, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: at.X, Y: at.Y, Button: "left", ClickCount: 1})
+	}
+	eval[bool](p, "window.copied")
 	// What was copied can be pasted.
-	eval[chromedp.Void](p, `document.getElementById("filter").value = ""`)
-	p.must(chromedp.Do(p.ctx, chromedp.Focus(chromedp.ID("filter"))))
+	eval[bool](p, `{ const f = document.getElementById("filter"); f.value = ""; f.focus(); true }`)
 	call(p, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: "keyDown", Key: "v", Code: "KeyV", Modifiers: 2, Commands: []string{"paste"}})
 	if got, want := eval[string](p, `document.getElementById("filter").value`), "udpsrv set pi000/service0/count 12"; got != want {
 		t.Errorf("copied %q, want %q", got, want)
