@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -214,7 +215,7 @@ func testKernelBuffer(t *testing.T, options string) {
 	}
 	got, rates := map[string]any{}, []float64(nil)
 	start, used := time.Now(), iioCPU(t)
-	for len(rates) < 4 {
+	for len(rates) < 4 || len(rates) < 60 && slices.Max(rates[1:]) < 300 { // a busy host may be late with all of a second
 		r, ok := next()
 		if !ok {
 			t.Fatalf("the buffer has ended: %v", a.(Failer).Err())
@@ -225,10 +226,8 @@ func testKernelBuffer(t *testing.T, options string) {
 		}
 	}
 	t.Logf("rates %.1f, %.1f %% of a processor", rates, 100*(iioCPU(t)-used).Seconds()/time.Since(start).Seconds())
-	for _, rate := range rates[1:] { // a busy machine may be late, but none may be made up
-		if rate < 300 || rate > 1500 {
-			t.Errorf("rates %v, want about 1000", rates)
-		}
+	if most := slices.Max(rates[1:]); most < 300 || most > 1500 { // late they may be, but none may be made up
+		t.Errorf("rates %v, want about 1000", rates)
 	}
 	zero := 14 * 0.001333e-3 // (7 + offset 7) * scale
 	for path, want := range map[string]float64{"pair/min": -33, "pair/max": -33, "pair/mean": -33, "pair/rms": 33, "voltage0/mean": zero, "voltage0/max": zero} {
