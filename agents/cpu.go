@@ -161,12 +161,17 @@ func (a *cpu) findZone(d Deps) error {
 
 // cpuTemperature reads the zone of the type, under whatever number it is now.
 func cpuTemperature(root, zone string) (any, error) {
+	why := fmt.Errorf("thermal zone %s is gone", zone)
 	for _, dir := range hostsensorNumbered(filepath.Join(root, "sys/class/thermal/thermal_zone*")) {
-		if is, err := sensorFile(filepath.Join(dir, "type")); err == nil && is == zone {
+		is, err := sensorFile(filepath.Join(dir, "type"))
+		switch {
+		case err == nil && is == zone:
 			return hostsensorMilli(sensorFile(filepath.Join(dir, "temp")))
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			why = fmt.Errorf("thermal zone %s: %w", zone, err) // it may be that one
 		}
 	}
-	return nil, fmt.Errorf("thermal zone %s is gone", zone)
+	return nil, why
 }
 
 func cpuTemperaturePoint(help string) reports.Point {

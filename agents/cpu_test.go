@@ -179,6 +179,10 @@ func TestCPUUnplugged(t *testing.T) {
 	if len(values) != 0 || !strings.Contains(err.Error(), "temperature: thermal zone cpu-thermal is gone") || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v, %v", values, err)
 	}
+	tree.write("sys/class/thermal/thermal_zone3/type/x", "") // it can't be read
+	if _, err := cpuValues(t, a); err == nil || !strings.Contains(err.Error(), "temperature: thermal zone cpu-thermal: open") || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a zone that can't be looked at: %v", err)
+	}
 	tree.rename("sys/class/thermal/away", "sys/class/thermal/thermal_zone7")
 	tree.rename(cpuPolicy0+"away", cpuPolicy0+"scaling_cur_freq")
 	tree.rename(cpuPolicy0+"governor", cpuPolicy0+"scaling_governor")

@@ -57,10 +57,14 @@ func (i iioIdentity) String() string {
 func (s iioSearch) find() (*iioDevice, error) {
 	dirs, _ := filepath.Glob(filepath.Join(s.root, iioDevices, "iio:device*")) // the pattern is no bad one
 	var all, found []iioIdentity
+	var faults []error
 	for _, dir := range dirs {
 		i, err := iioIdentify(dir)
 		if err != nil {
-			continue // it is just going away
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) { // then it is just going away
+				faults = append(faults, err)
+			}
+			continue
 		}
 		all = append(all, i)
 		if s.matches(i) {
@@ -79,6 +83,8 @@ func (s iioSearch) find() (*iioDevice, error) {
 		return &iioDevice{s, found[0]}, nil
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d IIO devices fit: %s; say which in device: by a label, an address as 1-0048, or a path", len(found), list(found))
+	case len(faults) > 0:
+		return nil, fmt.Errorf("look for an IIO device: %w%s", errors.Join(faults...), iioAdvice(faults[0]))
 	case len(all) == 0:
 		return nil, fmt.Errorf("there is no IIO device: %s", s.hint(s.want))
 	case s.want == "":

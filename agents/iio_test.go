@@ -1,6 +1,8 @@
 package agents
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +37,28 @@ func newIIOTree(t *testing.T, name string) iioTree {
 		}
 	}
 	return tree
+}
+
+// TestIIOUnreadable wants to be told why a device can't be looked at, and not that there is none.
+func TestIIOUnreadable(t *testing.T) {
+	t.Parallel()
+	for kind, options := range map[string]string{"dht22": "device: dht11@4", "ain": "{}"} {
+		tree := newIIOTree(t, "dht22/two")
+		for i := range 3 {
+			name := tree.path(fmt.Sprintf("sys/bus/iio/devices/iio:device%d/name", i))
+			if err := errors.Join(os.Remove(name), os.Mkdir(name, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, f := range All() {
+			if f.Name != kind {
+				continue
+			}
+			if _, err := tree.start(f, options); err == nil || !strings.Contains(err.Error(), "device0/name: it is not a regular file") {
+				t.Errorf("%s: %v, want to be told why", kind, err)
+			}
+		}
+	}
 }
 
 // path makes the folder of a file and returns its path.
