@@ -180,26 +180,36 @@ func flips(a *attacker) {
 	t := a.n.t
 	a.n.sent(a.relay.String())
 	before := count(a.b)
+	const some = 32 // at a time, which any socket has room for
 	for i := range ticketSize {
+		if i%some == 0 {
+			a.await(before + uint64(i))
+		}
 		b := a.sign(a.n.op, func(t *ticket) { t.Seq += 1000 })
 		b[i] ^= 1 << (i % 8)
 		send(t, a.conn, b)
 	}
-	deadline := time.After(patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for count(a.b) < before+ticketSize {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%d of %d datagrams came", count(a.b)-before, ticketSize)
-		}
-	}
+	a.await(before + ticketSize)
 	if back := receive(t, a.conn, 10*time.Millisecond); back != nil {
 		t.Errorf("ticket with a bit changed: %d bytes came back", len(back))
 	}
 	if to := a.n.sent(a.relay.String()); len(to) > 0 {
 		t.Errorf("ticket with a bit changed: the relay has sent to %v", to)
+	}
+}
+
+// await waits until the relay has taken so many datagrams.
+func (a *attacker) await(n uint64) {
+	a.n.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for count(a.b) < n {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			a.n.t.Fatalf("%d of %d datagrams came", count(a.b), n)
+		}
 	}
 }
 

@@ -36,11 +36,12 @@ type relays struct {
 	running  *sync.WaitGroup // of the sessions' goroutines
 	sessions map[[8]byte]*relaySession
 	rate     *limiter
+	yield    time.Duration                                // see relayYield
 	listen   func(local netip.Addr) (*net.UDPConn, error) // opens the socket of a link
 }
 
 func newRelays() relays {
-	return relays{sessions: map[[8]byte]*relaySession{}, rate: newLimiter(ticketEach, ticketAll),
+	return relays{sessions: map[[8]byte]*relaySession{}, rate: newLimiter(ticketEach, ticketAll), yield: relayYield,
 		listen: func(local netip.Addr) (*net.UDPConn, error) { return listenFor(local, 0) }}
 }
 
@@ -169,7 +170,7 @@ func (r *Responder) take(d *datagram, t ticket, op *operator, set *settings) (ou
 	}
 	s := r.relays.sessions[op.id]
 	if s == nil || s.ended() || s.sweep != t.Sweep || s.requester != d.src {
-		if s != nil && !s.ended() && s.requester.Addr() != d.src.Addr() && d.at.Sub(time.Unix(0, s.last.Load())) < relayYield {
+		if s != nil && !s.ended() && s.requester.Addr() != d.src.Addr() && d.at.Sub(time.Unix(0, s.last.Load())) < r.relays.yield {
 			return busy, nil
 		}
 		var o outcome
