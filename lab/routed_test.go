@@ -36,6 +36,9 @@ func (r *Routed) FarAddr(i int) string { return fmt.Sprintf("10.78.0.%d", i) }
 // NewRouted makes the networks. A packet takes delay from one to the other, if it is not among the share that gets lost.
 func NewRouted(t testing.TB, near, far int, delay time.Duration, loss float64) *Routed {
 	t.Helper()
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skipf("the line between the routers needs TUN: %v", err)
+	}
 	hosts := near + far
 	r := &Routed{LAN: NewLAN(t, hosts+2), Near: near, Far: far}
 	left, right := hosts+1, hosts+2
