@@ -44,9 +44,13 @@ func chromium(t *testing.T) context.Context {
 	if err != nil {
 		t.Skip("Chromium is missing (apt-get install chromium)")
 	}
+	home := t.TempDir() // where it leaves what it would leave in the user's
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // not t.Context: it ends before the browser is closed
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()),
+		chromedp.Env("HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience) // not t.Context: it ends before the browser is closed
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
