@@ -318,3 +318,17 @@ func TestBounds(t *testing.T) {
 		t.Errorf("rate %v, bound %v, want 1/3 and little more", r, b)
 	}
 }
+
+// Where some networks are asked from the second round on only, as IPv6 is beside IPv4, that round is sized by what the first one shows
+// of the others all the same.
+func TestLateNetworksAreNoSurprise(t *testing.T) {
+	t.Parallel()
+	const n, lost = 10_000, 0.3
+	w := world{n: n, loss: loss.Independent(lost), buffer: 6553, service: 4 * time.Microsecond, configure: func(c *Config) { c.Late = true }}
+	got := w.run(3)
+	each := float64(got.replies) / n * (1 - lost)
+	t.Logf("last %v, end %v, %.2f replies a host, %d lost in the buffer", got.last, got.ends, each, got.lostInBuffer)
+	if got.heard != n || !got.Complete || each > 1.15 || got.lostInBuffer > 0 {
+		t.Errorf("heard %d of %d with %.2f replies each and %d lost in the buffer, %+v; want 1.15 at most and none", got.heard, n, each, got.lostInBuffer, got.Result)
+	}
+}

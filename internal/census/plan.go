@@ -98,11 +98,11 @@ func (s *Sweep) planSample(r *round) {
 // planRest plans a round that asks those who were not heard.
 func (s *Sweep) planRest(r *round) {
 	rest := s.surprise
-	if len(s.done) > 0 {
-		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.likelyReplies()))
+	if len(s.begun) > 0 {
+		likely := expect(max(float64(len(s.ids)), 1), silent(s.begun, s.requests, s.likelyReplies()))
 		rest = max(rest, min(likely, 4*s.populace+float64(len(s.ids))))
 	}
-	if len(s.done) == 1 {
+	if len(s.begun) == 1 {
 		rest = max(rest, float64(len(s.missing)))
 	}
 	copies := 3
@@ -143,7 +143,7 @@ func (s *Sweep) planRest(r *round) {
 // of them: whoever was heard had sent one. Then they are believed to get lost as often as the requests do.
 func (s *Sweep) likelyReplies() tally {
 	p := s.replies.without(s.drops)
-	if len(s.done) == 1 && s.requests.rate() > p.rate() {
+	if len(s.begun) == 1 && s.requests.rate() > p.rate() {
 		return s.requests
 	}
 	return p

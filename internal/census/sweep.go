@@ -27,6 +27,7 @@ type Sweep struct {
 	sent     []time.Duration
 	cur      *round
 	done     []asked       // the rounds in which everyone was asked
+	begun    []asked       // those, and before them a first one in which the late networks were not
 	n        uint16        // number of the next round
 	lastSend time.Duration // of the last round
 	probe    uint16        // number of the last probe
@@ -242,8 +243,11 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	}
 	s.timed(r)
 	s.lastSend = r.sends[len(r.sends)-1].at
-	if dropped == 0 && !r.unsent && (!s.c.Late || r.number > 1) { // else nobody can say who was not heard
-		s.done = append(s.done, r.asked)
+	if dropped == 0 && !r.unsent { // else nobody can say who was not heard
+		s.begun = append(s.begun, r.asked)
+		if !s.c.Late || r.number > 1 {
+			s.done = append(s.done, r.asked)
+		}
 	}
 	switch why, more := s.unsure(now); {
 	case !more:
