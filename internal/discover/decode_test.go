@@ -2,6 +2,7 @@ package discover
 
 import (
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -99,6 +100,21 @@ func TestSweepKey(t *testing.T) {
 	// What is sealed in the other direction has another key.
 	if s, err := share(op, public(host), public(host), public(op)); err != nil || s.sweepKey(1<<50+7) == [32]byte(want) {
 		t.Errorf("key of the other direction is the same, or %v", err)
+	}
+}
+
+// TestMAC compares with crypto/hmac.
+func TestMAC(t *testing.T) {
+	t.Parallel()
+	long := []byte(strings.Repeat("0123456789", 30))
+	for _, key := range []int{0, 1, 32, 49, 63, 64, 65, 200} {
+		for _, text := range []int{0, 1, 27, 63, 64, 102, 127, 128, 129, 300} {
+			h := hmac.New(sha256.New, long[:key])
+			h.Write(long[:text])
+			if got := mac256(long[:key], long[:text]); !hmac.Equal(got[:], h.Sum(nil)) {
+				t.Errorf("mac256() with a key of %d and a text of %d bytes is another than crypto/hmac's", key, text)
+			}
+		}
 	}
 }
 

@@ -157,7 +157,7 @@ func (r *Reply) check() error {
 	case r.Host == ID{}:
 		return errors.New("reply has no host id")
 	case r.Sweep == 0 || r.Sweep > maxSweep:
-		return fmt.Errorf("sweep id %d is not between 1 and 2^53-1", r.Sweep)
+		return badSweep(r.Sweep)
 	case r.Pages == 0 || r.Pages > maxPages || r.Page >= r.Pages:
 		return fmt.Errorf("reply is page %d of %d", r.Page, r.Pages)
 	case r.Flags&FlagChallenge != 0 && r.Flags&FlagSealed == 0:

@@ -168,7 +168,7 @@ func (r *Request) trailer() int {
 func (r Request) check() error {
 	switch {
 	case r.Sweep == 0 || r.Sweep > maxSweep:
-		return fmt.Errorf("sweep id %d is not between 1 and 2^53-1", r.Sweep)
+		return badSweep(r.Sweep)
 	case r.Seq == 0:
 		return errors.New("request has no sequence number")
 	case r.Signed == (r.Operator == [8]byte{}):

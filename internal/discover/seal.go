@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 )
 
 // Key is the private key of an operator or a host; trust.Key is one.
@@ -46,10 +45,16 @@ func seal(s Secret, sweep uint64) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// mac256 returns HMAC-SHA256 (RFC 2104) of a key of at most 64 bytes and a text of at most 128.
-func mac256(key, text []byte) [sha256.Size]byte {
-	const inner, outer = 0x36, 0x5c
-	var buf [sha256.BlockSize + 128]byte
+// mac256 returns HMAC-SHA256 (RFC 2104). It is crypto/hmac without what that allocates, for short keys and texts.
+func mac256(key, text []byte) (out [sha256.Size]byte) {
+	const inner, outer, most = 0x36, 0x5c, 128
+	if len(key) > sha256.BlockSize || len(text) > most {
+		h := hmac.New(sha256.New, bytes.Clone(key)) // clones, so that what is short need not be on the heap
+		h.Write(bytes.Clone(text))
+		copy(out[:], h.Sum(nil))
+		return out
+	}
+	var buf [sha256.BlockSize + most]byte
 	copy(buf[:sha256.BlockSize], key)
 	for i := range sha256.BlockSize {
 		buf[i] ^= inner
@@ -126,19 +131,21 @@ func (r *Reply) verify(b []byte, key ed25519.PublicKey) error {
 
 // tagger makes the group tags of one operator: a keyed hash of a request's header, with his public key for the key. The tag
 // is no proof of anything; but who does not know the public key, which is never sent, can't have a host check signatures
-// for nothing. It is not safe for concurrent use.
-type tagger struct{ mac hash.Hash }
-
-func newTagger(operator ed25519.PublicKey) tagger {
-	return tagger{hmac.New(sha256.New, append([]byte("rollcall RCL1 tag"), operator...))}
+// for nothing.
+type tagger struct {
+	key [len(tagLabel) + ed25519.PublicKeySize]byte
 }
 
-func (t tagger) tag(header []byte) (out [groupTagSize]byte) {
-	var sum [sha256.Size]byte
-	t.mac.Reset()
-	t.mac.Write(header)
-	copy(out[:], t.mac.Sum(sum[:0]))
-	return out
+const tagLabel = "rollcall RCL1 tag"
+
+func newTagger(operator ed25519.PublicKey) (t tagger) {
+	copy(t.key[copy(t.key[:], tagLabel):], operator)
+	return t
+}
+
+func (t tagger) tag(header []byte) [groupTagSize]byte {
+	sum := mac256(t.key[:], header)
+	return [groupTagSize]byte(sum[:])
 }
 
 // sign puts tag and signature into an encoded request.

@@ -1,6 +1,9 @@
 package discover
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Sizes of sealed datagrams, in bytes. A request is padded to MinRequest so that no reply is longer than what caused it.
 const (
@@ -27,3 +30,11 @@ var (
 	errTooLong = errors.New("datagram is too long")
 	errVersion = errors.New("datagram has a version, type or flag that is not known")
 )
+
+// badSweep is a sweep id that is none. It is put into words only where somebody reads them: garbage comes by the thousand.
+type badSweep uint64
+
+// Error says what is wrong with the id.
+func (e badSweep) Error() string {
+	return fmt.Sprintf("sweep id %d is not between 1 and 2^53-1", uint64(e))
+}
