@@ -212,6 +212,7 @@ func (w *Watch) Run(ctx context.Context) (WatchStats, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for beats := 0; ; {
+		w.takeWaiting()
 		now := time.Now()
 		sent, wake, err := w.next(now)
 		if sent {

@@ -99,7 +99,7 @@ func TestWatch(t *testing.T) {
 	b.r.Update(testHost(2, "pi2", services(5, 8)...))
 	stop := b.run()
 	v := view(t, WatchConfig{SweepConfig: SweepConfig{To: []string{a.addr.String(), b.addr.String(), c.addr.String()}},
-		Beat: 100 * time.Millisecond, Cycle: 500 * time.Millisecond})
+		Beat: 150 * time.Millisecond, Cycle: 500 * time.Millisecond})
 	c.r.Update(testHost(3, "pi3"))
 	c.run()
 	v.want("seen pi3 with 0 services at 127.0.0.4")
@@ -131,7 +131,7 @@ func TestWatchSealed(t *testing.T) {
 	other := closedBed(t, two, obeying(op), nil)
 	ids := map[ID]trust.Key{closedHost(1, "").ID: one}
 	v := view(t, WatchConfig{SweepConfig: SweepConfig{To: []string{late.addr.String(), other.addr.String()}, Key: op, Known: knows(ids)},
-		Beat: 100 * time.Millisecond, Cycle: 500 * time.Millisecond})
+		Beat: 150 * time.Millisecond, Cycle: 500 * time.Millisecond})
 	other.r.Update(closedHost(2, "new"))
 	other.start()
 	v.want("seen new with 0 services at 127.0.0.1")
@@ -142,7 +142,7 @@ func TestWatchSealed(t *testing.T) {
 		t.Errorf("Run() = %v, %d events more", err, len(v.events))
 	}
 	ids[closedHost(2, "").ID] = one // another key than it has
-	v = view(t, WatchConfig{SweepConfig: SweepConfig{To: []string{other.addr.String()}, Key: op, Known: knows(ids)}, Beat: 100 * time.Millisecond})
+	v = view(t, WatchConfig{SweepConfig: SweepConfig{To: []string{other.addr.String()}, Key: op, Known: knows(ids)}, Beat: 150 * time.Millisecond})
 	v.w.s.introduce = true
 	other.r.Update(closedHost(2, "newer"))
 	v.want("distrust newer")
@@ -166,7 +166,7 @@ func watchLAN(t *testing.T) {
 	for i := byte(1); i <= 3; i++ {
 		beds = append(beds, lanHost(t, home, i, port))
 	}
-	v := view(t, WatchConfig{SweepConfig: SweepConfig{Interfaces: []string{"lan0"}}, Beat: 100 * time.Millisecond, Cycle: time.Second})
+	v := view(t, WatchConfig{SweepConfig: SweepConfig{Interfaces: []string{"lan0"}}, Beat: 150 * time.Millisecond, Cycle: time.Second})
 	ip(t, "link set port2 down")
 	v.want("lost 2")
 	ip(t, "link set port2 up")

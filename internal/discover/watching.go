@@ -9,6 +9,21 @@ import (
 	"rollcall/internal/census"
 )
 
+// takeWaiting takes what has come already: it must be known before it is decided who was silent.
+func (w *Watch) takeWaiting() {
+	const most = 64 // batches; then see what is to be sent
+	for range most {
+		select {
+		case list := <-w.s.in:
+			for _, p := range list {
+				w.take(p)
+			}
+		default:
+			return
+		}
+	}
+}
+
 // take looks at one datagram.
 func (w *Watch) take(p packet) {
 	w.stats.Replies++

@@ -70,10 +70,11 @@ type Fleet struct {
 	out    []byte
 }
 
-// key names a sweep of one requester.
+// key names a sweep of one requester, or one request of a watch, each of which stands for itself.
 type key struct {
 	from netip.AddrPort
 	id   uint64
+	seq  uint32 // 0: of a sweep
 }
 
 // sweep is what the hosts remember of a sweep.
@@ -203,7 +204,11 @@ func (f *Fleet) take(b []byte, from netip.AddrPort, to netip.Addr, now time.Time
 	if err != nil {
 		return
 	}
-	s := f.sweep(key{from, q.Sweep})
+	k := key{from: from, id: q.Sweep}
+	if q.Changed > 0 {
+		k.seq = q.Seq
+	}
+	s := f.sweep(k)
 	s.sign = q.Introduce
 	for i, after := f.asked(to); i < after; i++ {
 		switch {
