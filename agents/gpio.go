@@ -68,24 +68,25 @@ type gpioAgent struct {
 	done     chan struct{}                       // closed when the engine has ended
 	write    func(file string, doc []byte) error // config.Save, but in tests
 
-	mu      sync.Mutex // of who has the agent, and so all of the following
-	armed   time.Time  // when the engine wakes; zero: not by itself
-	clock   time.Time  // the last time that was given out
-	present gpioState
-	unmet   func() ([]byte, error) // the set-up that could not be brought into force; nil: present is
-	unmetIn string                 // where that stands
-	bank    *output.Bank
-	queue   gpioQueue
-	totals  *input.Totals
-	told    gpioTold
-	faults  map[string]bool // what stands on the error topic
-	kept    gpioKept
-	link    gpioLink
-	saver   gpioSaver
-	lost    int64 // edges
-	gone    bool  // the chip was unplugged
-	ended   bool  // the events have ended, or are about to
-	closed  bool
+	mu       sync.Mutex // of who has the agent, and so all of the following
+	armed    time.Time  // when the engine wakes; zero: not by itself
+	clock    time.Time  // the last time that was given out
+	present  gpioState
+	unmet    func() ([]byte, error) // the set-up that could not be brought into force; nil: present is
+	unmetIn  string                 // where that stands
+	bank     *output.Bank
+	queue    gpioQueue
+	totals   *input.Totals
+	told     gpioTold
+	faults   map[string]bool // what stands on the error topic
+	kept     gpioKept
+	link     gpioLink
+	saver    gpioSaver
+	prepared [][2]int // channels of the hardware that need not be waited for in this call
+	lost     int64    // edges
+	gone     bool     // the chip was unplugged
+	ended    bool     // the events have ended, or are about to
+	closed   bool
 }
 
 // newGPIO makes the agent. With an error it holds no line, and waits for a set-up.
@@ -163,7 +164,8 @@ func (a *gpioAgent) Prompt() {}
 // Apply carries out a set or a control.
 func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Reading, err error) {
 	var wait gpioWait
-	callErr := a.do(ctx, func() {
+	err = a.doPrepared(ctx, func() error {
+		var err error
 		wait = a.waits()
 		switch block, ok := c.Value.([]byte); {
 		case c.Verb == "set":
@@ -176,10 +178,8 @@ func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Rea
 		if err == nil {
 			wait.done(a, r.Path)
 		}
+		return err
 	})
-	if callErr != nil {
-		return reports.Reading{}, callErr
-	}
 	if err == nil {
 		err = a.await(ctx, wait, r)
 	}
@@ -188,11 +188,8 @@ func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Rea
 
 // Setup brings a set-up document into force and saves it, or changes nothing. A line whose wiring stays the same is not
 // touched and keeps its level, also when only its initial level is another: that counts when a line is taken.
-func (a *gpioAgent) Setup(ctx context.Context, doc []byte) (err error) {
-	if callErr := a.do(ctx, func() { err = a.setup(doc) }); callErr != nil {
-		return callErr
-	}
-	return err
+func (a *gpioAgent) Setup(ctx context.Context, doc []byte) error {
+	return a.doPrepared(ctx, func() error { return a.setup(doc) })
 }
 
 // CurrentSetup returns the set-up in force as a document, or the one that could not be brought into force.

@@ -61,11 +61,12 @@ type gpioLine struct {
 	mod   *gpioMod    // of a modulated output
 
 	// While it is being taken.
-	old   *gpioLine // who had the line
-	stays bool      // as an output with its state, whatever else of it changes
-	start bool      // what the output is taken with
-	later bool      // it is to go on once it is taken, as its interlock allows
-	began gpioBegan // since when it was on in the run before, if it goes on as that one
+	old      *gpioLine // who had the line
+	stays    bool      // as an output with its state, whatever else of it changes
+	start    bool      // what the output is taken with
+	prepared bool      // its channel need not be waited for
+	later    bool      // it is to go on once it is taken, as its interlock allows
+	began    gpioBegan // since when it was on in the run before, if it goes on as that one
 
 	// What became of an output.
 	seen  bool      // what was read back after it was told something

@@ -96,7 +96,7 @@ func (a *gpioAgent) commit(next gpioState, t *gpioTaking) {
 	a.kept.retain(next.lines, a.bank)
 	a.kept.began = nil
 	for _, l := range next.lines {
-		l.old = nil
+		l.old, l.prepared = nil, false
 	}
 	a.relink()
 	a.goOn(next.lines)

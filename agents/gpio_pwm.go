@@ -126,7 +126,7 @@ func (a *gpioAgent) requestMod(chip gpio.Chip, l *gpioLine) error {
 	var err error
 	if w.hardware {
 		// What runs although our set-up has it was left by a run of ours that was killed; later it can be anybody's.
-		o.Inverted, o.TakeOver = w.activeLow, a.unmet != nil
+		o.Inverted, o.TakeOver, o.Prepared = w.activeLow, a.unmet != nil, l.prepared
 		h.channel, err = pwm.Hardware(a.deps.Root, w.chip, w.channel, o)
 	} else {
 		h.line, err = chip.Request(w.offset, gpio.LineOptions{Consumer: a.consumer(), Output: true, ActiveLow: w.activeLow, Drive: w.drive})

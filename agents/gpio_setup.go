@@ -167,7 +167,12 @@ func (a *gpioAgent) apply(o gpioOptions, save func(*gpioTaking) error) error {
 		return a.failed(err)
 	}
 	t := gpioTaking{a: a, next: &next}
-	err = t.take()
+	if save != nil { // while nobody waits for the agent, at the start, it can wait
+		err = a.unprepared(next.lines)
+	}
+	if err == nil {
+		err = t.take()
+	}
 	if err == nil && save != nil {
 		err = save(&t)
 	}

@@ -39,7 +39,7 @@ type hardware struct {
 // Close disables and unexports the channel. One that is inverted it leaves exported and enabled at duty 0, as a channel that is
 // disabled may be low, which is active; Hardware takes it over again.
 //
-// Hardware waits up to two seconds for udev to give the files of a channel to the user's group.
+// Hardware waits up to two seconds for udev to give the files of a channel to the user's group, unless Prepare has.
 func Hardware(root string, chip, channel int, o Options) (Channel, error) {
 	path := filepath.Join(root, classPath, "pwmchip"+strconv.Itoa(chip))
 	h := &hardware{files: folder(path), chip: chip, channel: channel}
@@ -67,7 +67,10 @@ func (h *hardware) open(o Options) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(settleWithin)
+	deadline := time.Now()
+	if !o.Prepared {
+		deadline = deadline.Add(settleWithin)
+	}
 	exported, err := h.export(deadline)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package pwm
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"math"
@@ -198,6 +199,71 @@ func TestHardwareUdev(t *testing.T) {
 			t.Errorf("took %v, want 120ms", took)
 		}
 	})
+}
+
+// TestPrepare: who has prepared a channel need not wait for it, whatever comes of it.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name         string
+		within       time.Duration // of ctx
+		comes, waits time.Duration // the folder; and how long it takes
+		file         string        // to which the rights come late
+		rights       time.Duration
+		exported     bool // before
+		opens        bool
+	}{
+		{"at once", time.Minute, 0, 0, "", 0, false, true},
+		{"exported before", time.Minute, 0, 0, "", 0, true, true},
+		{"folder and rights late", time.Minute, 30 * ms, 120 * ms, "pwm1/enable", 120 * ms, false, true},
+		{"rights never", time.Minute, 0, settleWithin, "pwm1/enable", time.Hour, false, false},
+		{"folder never", time.Minute, time.Hour, settleWithin, "", 0, false, false},
+		{"nobody waits", 50 * ms, 0, 50 * ms, "pwm1/period", time.Hour, false, false},
+		{"no right to export", time.Minute, 0, 0, "export", time.Hour, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				k, start := newKernel(t), time.Now()
+				if tt.exported {
+					k.channels[1] = &state{}
+				}
+				k.late = func() bool { return time.Since(start) < tt.comes }
+				k.refuse = func(path string) error {
+					if path == tt.file && time.Since(start) < tt.rights {
+						return &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
+					}
+					return nil
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), tt.within)
+				defer cancel()
+				undo := prepare(ctx, &hardware{files: k, channel: 1})
+				if took := time.Since(start); took < tt.waits || took > tt.waits+settleEvery {
+					t.Errorf("took %v, want %v", took, tt.waits)
+				}
+				opened := time.Now()
+				h, err := k.open(Options{Prepared: true})
+				if took := time.Since(opened); took != 0 || (err == nil) != tt.opens {
+					t.Errorf("open: %v after %v, want it opened at once: %v", err, took, tt.opens)
+				}
+				before := len(k.channels)
+				if err := undo(); err != nil && !k.late() {
+					t.Errorf("undo: %v", err)
+				}
+				if h != nil {
+					if len(k.channels) != before {
+						t.Error("undo took the channel from who has it")
+					}
+					if err := h.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+				if tt.opens = tt.opens || k.late(); len(k.locked) != 0 || !tt.opens && len(k.channels) != 0 {
+					t.Errorf("%d channels left, %d locked", len(k.channels), len(k.locked))
+				}
+			})
+		})
+	}
 }
 
 // TestHardwareForbidden: rights that never come are an error that says what to do, and leave nothing behind.

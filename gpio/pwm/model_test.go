@@ -98,6 +98,18 @@ func (k *kernel) write(path, value string) error {
 	return err
 }
 
+func (k *kernel) writable(path string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.refuse(path); err != nil {
+		return err
+	}
+	if _, s := k.file(path); s == nil {
+		return missing(path)
+	}
+	return nil
+}
+
 // port is export and unexport.
 func (k *kernel) port(name, value string) error {
 	channel, err := strconv.Atoi(value)

@@ -35,6 +35,8 @@ type Options struct {
 	// TakeOver lets Hardware have a channel that is exported and makes pulses, as a program leaves it that was killed. Set it at
 	// start, for what is our own by configuration; without it such a channel is held to be in use by another program.
 	TakeOver bool
+	// Prepared has Hardware not wait for the files of the channel: Prepare has.
+	Prepared bool
 	// Whole has Software let no pulse pay for another that ended late: for a servo, to which the length of each one says where to go.
 	Whole bool
 	// Failed is told when Software could not drive its line, once for a failure, from the channel's goroutine: it must not call

@@ -25,6 +25,8 @@ const maxAttribute = 4096
 type attributes interface {
 	read(path string) (string, error)
 	write(path, value string) error
+	// writable returns why a file can't be written, and writes nothing.
+	writable(path string) error
 	// lock takes a folder for this program, as long as no other of ours has it.
 	lock(path string) (io.Closer, error)
 }
@@ -42,6 +44,14 @@ func (f folder) write(path, value string) error {
 	}
 	_, err = file.WriteString(value)
 	return errors.Join(err, file.Close())
+}
+
+func (f folder) writable(path string) error {
+	file, err := os.OpenFile(filepath.Join(string(f), path), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func (f folder) lock(path string) (io.Closer, error) {
