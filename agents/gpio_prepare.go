@@ -13,7 +13,9 @@ import (
 // prepared: udev takes its time to let us at them, and nobody else would have the agent meanwhile.
 type gpioUnprepared struct{ channels [][2]int }
 
-func (e *gpioUnprepared) Error() string { return fmt.Sprintf("channels %v are not prepared", e.channels) }
+func (e *gpioUnprepared) Error() string {
+	return fmt.Sprintf("channels %v are not prepared", e.channels)
+}
 
 // doPrepared calls f as do does. If that needs channels of the hardware they are prepared, while others have the agent, and f is called
 // again.
