@@ -175,3 +175,30 @@ func TestFolderMissing(t *testing.T) {
 		t.Errorf("left %v, %v, want nothing", left, err)
 	}
 }
+
+// TestHardwareBesideAFork: a channel that is closed is free, though a program that is being started has its files open as well.
+func TestHardwareBesideAFork(t *testing.T) {
+	t.Parallel()
+	c := newChipFiles(t)
+	ch, err := Hardware(c.root, 0, 1, Options{Inverted: true}) // which stays exported
+	if err != nil {
+		t.Fatal(err)
+	}
+	forked, err := unix.FcntlInt(ch.(*hardware).held.(interface{ Fd() uintptr }).Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Hardware(c.root, 0, 1, Options{Inverted: true})
+	if err != nil {
+		t.Errorf("opened again: %v", err)
+	} else if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Close(forked); err != nil {
+		t.Error(err)
+	}
+	c.want("export 1")
+}

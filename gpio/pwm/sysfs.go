@@ -62,7 +62,7 @@ func (f folder) lock(path string) (io.Closer, error) {
 	if err := lock(file); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return file, nil
+	return locked{file}, nil
 }
 
 func readFile(path string) (string, error) {
