@@ -70,6 +70,7 @@ type gpioAgent struct {
 
 	mu       sync.Mutex // of who has the agent, and so all of the following
 	armed    time.Time  // when the engine wakes; zero: not by itself
+	deadline time.Time  // of the call that has the agent; zero: none
 	clock    time.Time  // the last time that was given out
 	present  gpioState
 	unmet    func() ([]byte, error) // the set-up that could not be brought into force; nil: present is

@@ -26,6 +26,7 @@ func (a *gpioAgent) do(ctx context.Context, f func()) error {
 	if a.closed {
 		return errGPIOClosed
 	}
+	a.deadline, _ = ctx.Deadline()
 	a.absorb()
 	f()
 	if !a.closed {

@@ -157,7 +157,8 @@ func (a *gpioAgent) beginKept(now time.Time) *gpioKeptFile {
 
 // stageKept saves what is to be restored with a set-up that is about to be saved, where that is something else. A power cut before
 // the set-up is in its file leaves what was, and one after it what is to be.
-func (a *gpioAgent) stageKept(lines []*gpioLine, bank *output.Bank, doc []byte) error {
+func (a *gpioAgent) stageKept(t *gpioTaking, doc []byte) error {
+	lines, bank := t.next.lines, t.bank
 	keeps := gpioKeeps(lines, bank)
 	if a.kept.outputs == nil {
 		a.kept.outputs = map[string]bool{}
@@ -165,7 +166,12 @@ func (a *gpioAgent) stageKept(lines []*gpioLine, bank *output.Bank, doc []byte) 
 	if maps.Equal(keeps, a.kept.outputs) && !a.kept.staged {
 		return nil
 	}
-	a.awaitSave()
+	if done := a.saver.done; done != nil {
+		if err := t.meanwhile(func() error { <-done; return nil }); err != nil {
+			return err
+		}
+		a.saved()
+	}
 	now := time.Now()
 	f := a.beginKept(now)
 	f.Next = &gpioKeptNext{gpioDigest(doc), keeps, a.ages(lines, bank, now)}
@@ -175,7 +181,8 @@ func (a *gpioAgent) stageKept(lines []*gpioLine, bank *output.Bank, doc []byte) 
 	}
 	a.kept.file(keeps, false)
 	a.kept.staged, a.kept.dirty = true, true // to be saved without it, whatever comes of the set-up
-	return gpioWriteKept(a.write, a.file(gpioKeptName), f)
+	file, write := a.file(gpioKeptName), a.write
+	return t.meanwhile(func() error { return gpioWriteKept(write, file, f) })
 }
 
 // gpioWriteKept writes the file.

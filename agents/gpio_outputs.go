@@ -94,6 +94,20 @@ func (a *gpioAgent) carryOut(c output.Change, now time.Time) {
 	}
 }
 
+// switchBy tells the lines of a set-up what a bank wants them to be, and returns when that is to be asked again.
+func (a *gpioAgent) switchBy(s *gpioState, bank *output.Bank, now time.Time) time.Time {
+	for _, c := range bank.Due(now) {
+		l := s.byPath["output/"+c.Name]
+		if l == nil || l.out == nil || l.hold == nil || l.hold.line == nil || c.On && !bank.State(c.Name).On {
+			continue
+		}
+		if err := l.drive(c.On); err != nil {
+			bank.Failed(c.Name, !c.On, now)
+		}
+	}
+	return bank.Next()
+}
+
 // drive tells the line and reads it back.
 func (l *gpioLine) drive(on bool) error {
 	if err := l.hold.line.SetValue(gpioBit(on)); err != nil {

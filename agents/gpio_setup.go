@@ -149,13 +149,13 @@ func (a *gpioAgent) change(o gpioOptions, locate func(error) error) error {
 func (a *gpioAgent) save(t *gpioTaking) error {
 	doc, err := config.Marshal(t.next.options)
 	if err == nil {
-		err = a.stageKept(t.next.lines, t.bank, doc)
+		err = a.stageKept(t, doc)
 	}
 	if err == nil {
-		err = a.write(a.file(gpioSetupFile), doc)
+		err = a.replaceSetup(t, doc)
 	}
 	if err != nil {
-		return reports.Errorf(reports.CodeDevice, "save set-up: %w", err)
+		return reports.Errorf(gpioSaveCode(err), "save set-up: %w", err)
 	}
 	return nil
 }
@@ -185,4 +185,12 @@ func (a *gpioAgent) apply(o gpioOptions, save func(*gpioTaking) error) error {
 	}
 	a.commit(next, &t)
 	return nil
+}
+
+// gpioSaveCode returns the code of a set-up that could not be saved.
+func gpioSaveCode(err error) string {
+	if _, coded := errors.AsType[*reports.Error](err); coded {
+		return reports.CodeOf(err)
+	}
+	return reports.CodeDevice
 }
