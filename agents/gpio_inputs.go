@@ -204,6 +204,7 @@ func (a *gpioAgent) setTotal(name string, n int64) (reports.Reading, error) {
 	if err := a.keepTotal(l.name, uint64(n)); err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeDevice, "%w", err)
 	}
+	a.fault(gpioTotalsFault, nil)
 	a.saver.wanted, a.saver.total = true, true // who sets a meter is answered when that is saved
 	l.machine.SetTotal(uint64(n))
 	l.countsSaid.Total = uint64(n)

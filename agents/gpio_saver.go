@@ -2,7 +2,10 @@ package agents
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"rollcall/gpio/input"
@@ -146,23 +149,33 @@ func (a *gpioAgent) saveAll() error {
 	return a.saves(time.Now())()
 }
 
-// openTotals opens the file of the totals once a set-up counts. A damaged one is an error, so that no meter begins at 0 unnoticed.
+// openTotals opens the file of the totals once a set-up counts. A damaged one is put aside, and must not keep outputs and all else
+// from being set up; that meters begin at 0 stands on the error topic until one is set.
 func (a *gpioAgent) openTotals(lines []*gpioLine) error {
-	if a.totals != nil || a.file(gpioTotalsName) == "" {
+	file := a.file(gpioTotalsName)
+	if a.totals != nil || file == "" || !slices.ContainsFunc(lines, func(l *gpioLine) bool { return l.sense != nil && l.sense.count }) {
 		return nil
 	}
-	for _, l := range lines {
-		if l.sense == nil || !l.sense.count {
-			continue
+	totals, err := input.OpenTotals(file)
+	if err != nil {
+		damaged, aside := err, file+gpioDamaged
+		if err := os.Rename(file, aside); err != nil {
+			return fmt.Errorf("%w; it can't be put aside: %w", damaged, err)
 		}
-		var err error
-		if a.totals, err = input.OpenTotals(a.file(gpioTotalsName)); err != nil {
-			return &gpioFault{l.at + ".count", err}
+		a.fault(gpioTotalsFault, fmt.Errorf("meters begin at 0, set them (set total/NAME): %w; it was put aside as %s", errors.Unwrap(damaged), aside))
+		if totals, err = input.OpenTotals(file); err != nil {
+			return err
 		}
-		return nil
 	}
+	a.totals = totals
 	return nil
 }
+
+// gpioDamaged ends the name of a file that was put aside since it can't be read.
+const gpioDamaged = ".damaged"
+
+// gpioTotalsFault is what the fault is about when a file of totals was damaged.
+const gpioTotalsFault = "totals"
 
 // retainTotals forgets the totals of all inputs that do not count by the saved set-up, which is in force.
 func (a *gpioAgent) retainTotals() {
