@@ -54,13 +54,14 @@ func TestGPIOPowerCutTruncates(t *testing.T) {
 	}
 	begin(gpioPowerNew)
 	// A file system that lies, and has the name but not the bytes: nothing is driven that nobody has asked for, and it is said.
-	for n := range len(gpioPowerNew) {
-		if err := os.WriteFile(file, []byte(gpioPowerNew[:n]), 0o600); err != nil {
+	saved := gpioFrame([]byte(gpioPowerNew))
+	for n := range len(saved) - 1 { // without the last newline it is whole
+		if err := os.WriteFile(file, saved[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		a, err := b.try(gpioPowerOld)
-		if err != nil && !strings.Contains(err.Error(), file) {
-			t.Errorf("cut to %d bytes: %v does not name the file", n, err)
+		if err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("cut to %d bytes: error %v, want one that names the file", n, err)
 		}
 		if b.chips["sim"].Level(2) != 0 || b.held() != "" {
 			t.Errorf("cut to %d bytes: an output of the configuration is driven", n)
@@ -114,7 +115,7 @@ func TestGPIOPowerCutKills(t *testing.T) {
 		<-time.After(time.Duration(k*137) * time.Microsecond) // any moment of the next one
 		victim.kill()
 		doc, err := os.ReadFile(filepath.Join(dir, "gpio.setup.yaml"))
-		if err != nil || string(doc) != gpioPowerOld && string(doc) != gpioPowerNew {
+		if err != nil || string(doc) != string(gpioFrame([]byte(gpioPowerOld))) && string(doc) != string(gpioFrame([]byte(gpioPowerNew))) {
 			t.Fatalf("kill %d: %v, file %q", k, err, doc)
 		}
 	}

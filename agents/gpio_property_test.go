@@ -343,9 +343,9 @@ func (w *gpioWorld) cutSetup(s gpioStep) string {
 	w.again()
 	switch got := gpioDoc(w.t, w.agent); {
 	case cut["gpio.setup.yaml"] == "" && len(w.agent.present.lines) == 0:
-	case got == old && cut["gpio.setup.yaml"] == old:
+	case got == old && cut["gpio.setup.yaml"] == string(gpioFrame([]byte(old))):
 		w.restored(finals)
-	case got == next && cut["gpio.setup.yaml"] == next:
+	case got == next && cut["gpio.setup.yaml"] == string(gpioFrame([]byte(next))):
 		w.restored(nextFinals)
 	default:
 		w.wrong("after a cut the set-up is\n%sbefore it was\n%sthe next\n%s", got, old, next)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -58,7 +59,23 @@ func gpioReadSetup(file string) ([]byte, error) {
 	if file == "" {
 		return nil, nil
 	}
-	return gpioRead(file)
+	doc, err := gpioRead(file)
+	if err == nil && bytes.HasPrefix(doc, []byte(gpioHead)) && !bytes.HasSuffix(bytes.TrimRight(doc, " \r\n"), []byte(gpioTail)) {
+		return nil, fmt.Errorf("%s:%d: the file is cut off: its last line is not %q", file, bytes.Count(doc, []byte("\n"))+1, gpioTail)
+	}
+	return doc, err
+}
+
+// The first and the last line of a saved set-up: what is left of one that a damaged disk has cut off could be a set-up, too, but for its
+// interlocks. One that a person has written needs neither.
+const (
+	gpioHead = "# Saved by Rollcall. It is whole only with its last line."
+	gpioTail = "# end"
+)
+
+// gpioFrame puts a set-up between its first and its last line.
+func gpioFrame(doc []byte) []byte {
+	return slices.Concat([]byte(gpioHead+"\n"), doc, []byte(gpioTail+"\n"))
 }
 
 // restore brings a saved set-up into force.
@@ -148,6 +165,7 @@ func (a *gpioAgent) change(o gpioOptions, locate func(error) error) error {
 // save saves a set-up that has been taken.
 func (a *gpioAgent) save(t *gpioTaking) error {
 	doc, err := config.Marshal(t.next.options)
+	doc = gpioFrame(doc)
 	if err == nil {
 		err = a.stageKept(t, doc)
 	}

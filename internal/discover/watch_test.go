@@ -27,8 +27,8 @@ type viewer struct {
 // watchFor is how long a test waits for an event: where datagrams get lost, because the machine is busy, a host takes many requests to be lost.
 const watchFor = 8 * patience
 
-// view starts a watch of the hosts that a sweep finds.
-func view(t *testing.T, c WatchConfig) *viewer {
+// view starts a watch of the hosts that a sweep finds, changed before it runs.
+func view(t *testing.T, c WatchConfig, changes ...func(*Watch)) *viewer {
 	t.Helper()
 	v := &viewer{t: t, events: make(chan string, 1000), done: make(chan struct{})}
 	c.Sealed, c.Wait = true, 2*time.Second
@@ -43,6 +43,9 @@ func view(t *testing.T, c WatchConfig) *viewer {
 	var err error
 	if v.w, err = NewWatch(c); err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range changes {
+		change(v.w)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var stats WatchStats
@@ -142,8 +145,8 @@ func TestWatchSealed(t *testing.T) {
 		t.Errorf("Run() = %v, %d events more", err, len(v.events))
 	}
 	ids[closedHost(2, "").ID] = one // another key than it has
-	v = view(t, WatchConfig{SweepConfig: SweepConfig{To: []string{other.addr.String()}, Key: op, Known: knows(ids)}, Beat: 150 * time.Millisecond})
-	v.w.s.introduce = true
+	v = view(t, WatchConfig{SweepConfig: SweepConfig{To: []string{other.addr.String()}, Key: op, Known: knows(ids)}, Beat: 150 * time.Millisecond},
+		func(w *Watch) { w.s.introduce = true })
 	other.r.Update(closedHost(2, "newer"))
 	v.want("distrust newer")
 }
