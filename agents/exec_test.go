@@ -367,3 +367,21 @@ func FuzzExecOutput(f *testing.F) {
 		}
 	})
 }
+
+// TestExecOften has a point asked for far more often than the agent takes: the program is not started for each.
+func TestExecOften(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "runs")
+	a := execAgentOf(t, "echo x >>"+file+"; echo 5", "output: value\nvalues: {v: {}}")
+	began := time.Now()
+	const reads = 100
+	for range reads {
+		if r, err := a.Sample(t.Context(), "v"); err != nil || r.Value != 5.0 {
+			t.Fatalf("%v, %v", r.Value, err)
+		}
+	}
+	b, err := os.ReadFile(file)
+	if most := 1 + int(time.Since(began)/(execLeastPoll*9/10)); err != nil || len(b)/2 > most {
+		t.Errorf("%d reads made %d runs, want %d at most, %v", reads, len(b)/2, most, err)
+	}
+}

@@ -65,6 +65,10 @@ func (v nutVariable) value(vars nutVars) (any, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case v.point.Min != nil && f < *v.point.Min:
+		return nil, fmt.Errorf("the UPS says %.20q, which is less than %v", text, *v.point.Min)
+	case v.point.Max != nil && f > *v.point.Max:
+		return nil, fmt.Errorf("the UPS says %.20q, which is more than %v", text, *v.point.Max)
 	case v.point.Type == reports.Int:
 		return int64(math.Round(max(min(f, 1<<53), -1<<53))), nil
 	}

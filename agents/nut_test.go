@@ -319,6 +319,11 @@ func TestNUTVariables(t *testing.T) {
 			t.Errorf("%s = %v, %v, want %v", path, r.Value, err, want)
 		}
 	}
+	vars["battery.charge"], vars["battery.runtime"] = "250", "-5" // what the descriptions rule out is no value
+	_, err = n.SampleAll(t.Context(), []string{"battery/charge", "battery/runtime"})
+	if want := "battery/charge: the UPS says \"250\", which is more than 100\nbattery/runtime: the UPS says \"-5\", which is less than 0"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 	delete(vars, "battery.charge")
 	vars["battery.runtime"] = "NA"
 	readings, err := n.SampleAll(t.Context(), []string{"battery/charge", "battery/runtime", "ups/status"})

@@ -9,6 +9,8 @@ import (
 const (
 	backoffLeast = time.Second
 	backoffMost  = time.Minute
+	pollsMost    = 5                // a point that fails is looked at after so many of its polls at the latest …
+	pollsLeast   = 10 * time.Second // … or after this, where that is longer
 )
 
 // schedule says when which points are sampled. Points of one interval come due together, so that an agent can read them in
@@ -77,20 +79,22 @@ func (s *schedule) after(every time.Duration, now time.Time) time.Time {
 	return least.Add(every - least.Sub(s.beat)%every)
 }
 
-// failed puts the next sample of the point off: twice as long for each failure in a row, a minute at most.
+// failed puts the next sample of the point off: twice as long for each failure in a row, ten seconds or five polls at most, and never
+// more than a minute or the poll.
 func (s *schedule) failed(path string, now time.Time) {
 	p := s.points[path]
 	if p == nil {
 		return
 	}
 	p.failures++
-	p.due = now.Add(backoff(max(p.every, minPoll), p.failures+1, s.jitter()))
+	p.due = now.Add(backoff(max(p.every, minPoll), p.failures+1, max(pollsMost*p.every, pollsLeast), s.jitter()))
 	if p.every == 0 {
-		p.due = now.Add(backoff(backoffLeast, p.failures, s.jitter()))
+		p.due = now.Add(backoff(backoffLeast, p.failures, backoffMost, s.jitter()))
 	}
 }
 
-// ok puts a point that had failed back in step with the others of its interval.
+// ok puts a point that had failed back in step with the others of its interval. What the others failed for may be over as well: they are
+// looked at now.
 func (s *schedule) ok(path string, now time.Time) {
 	p := s.points[path]
 	if p == nil || p.failures == 0 {
@@ -98,6 +102,11 @@ func (s *schedule) ok(path string, now time.Time) {
 	}
 	p.failures = 0
 	p.due = s.after(p.every, now)
+	for _, other := range s.points {
+		if other.failures > 0 {
+			other.due = earlier(other.due, now)
+		}
+	}
 }
 
 // next returns when something comes due, or the zero time for never.
@@ -112,9 +121,9 @@ func (s *schedule) next() time.Time {
 }
 
 // backoff returns how long to wait after the n-th failure in a row (n ≥ 1): least, doubled each time, with a quarter of
-// jitter, and never more than backoffMost or least, whichever is longer.
-func backoff(least time.Duration, n int, jitter float64) time.Duration {
-	most := max(least, backoffMost)
+// jitter, and never more than most, but for least where that is longer, nor than backoffMost.
+func backoff(least time.Duration, n int, most time.Duration, jitter float64) time.Duration {
+	most = max(least, min(most, backoffMost))
 	d := least
 	for range n - 1 {
 		if d *= 2; d >= most {

@@ -81,7 +81,7 @@ func TestScheduleBacksOffAndComesBackInStep(t *testing.T) {
 		s.failed("bad", now)
 		waits = append(waits, s.points["bad"].due.Sub(now))
 	}
-	want := []time.Duration{2, 4, 8, 16, 32, 60, 60, 60}
+	want := []time.Duration{2, 4, 8, 10, 10, 10, 10, 10}
 	for i := range want {
 		if waits[i] != want[i]*time.Second {
 			t.Errorf("wait after failure %d = %v, want %v", i+1, waits[i], want[i]*time.Second)
@@ -100,17 +100,49 @@ func TestScheduleBacksOffAndComesBackInStep(t *testing.T) {
 	}
 }
 
+// TestScheduleWakesAll has the source of three points come back: the one that notices has the others looked at, which then need not wait
+// for the end of a back-off of their own.
+func TestScheduleWakesAll(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := newSchedule(now, func() float64 { return 1 })
+	for _, path := range []string{"a", "b", "c"} {
+		s.set(path, 20*time.Second, now)
+	}
+	s.due(now)
+	for range 5 {
+		s.failed("a", now)
+		s.failed("b", now)
+	}
+	if wait := s.points["a"].due.Sub(now); wait != time.Minute {
+		t.Errorf("a point that is polled every 20 s waits %v, want 1m", wait)
+	}
+	healthy := s.points["c"].due
+	now = now.Add(15 * time.Second)
+	s.ok("b", now)
+	if got := s.due(now); len(got) != 1 || !slices.Equal(got[0].paths, []string{"a"}) {
+		t.Errorf("due once another is back: %v, want a", got)
+	}
+	if s.points["c"].due != healthy {
+		t.Error("a point that has not failed is looked at, too")
+	}
+	s.failed("a", now) // for another reason: its back-off goes on
+	if wait := s.points["a"].due.Sub(now); wait != time.Minute {
+		t.Errorf("then it waits %v, want 1m", wait)
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute, 1000: time.Minute} {
-		if got := backoff(time.Second, n, 1); got != want {
+		if got := backoff(time.Second, n, backoffMost, 1); got != want {
 			t.Errorf("backoff(1s, %d) = %v, want %v", n, got, want)
 		}
-		if got := backoff(time.Second, n, 0); got != want*3/4 {
+		if got := backoff(time.Second, n, backoffMost, 0); got != want*3/4 {
 			t.Errorf("backoff(1s, %d) with the least jitter = %v, want %v", n, got, want*3/4)
 		}
 	}
-	if got := backoff(time.Hour, 3, 1); got != time.Hour {
+	if got := backoff(time.Hour, 3, backoffMost, 1); got != time.Hour {
 		t.Errorf("backoff of an hourly poll = %v, want 1h", got)
 	}
 }

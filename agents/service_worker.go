@@ -243,7 +243,7 @@ func (s *service) fail(err error) {
 	}
 	s.failures++
 	s.since = time.Time{}
-	wait := backoff(backoffLeast, s.failures, s.schedule.jitter())
+	wait := backoff(backoffLeast, s.failures, backoffMost, s.schedule.jitter())
 	s.log.Warn("agent failed", "err", err, "retry_in", wait.Round(time.Millisecond))
 	s.ready, s.mute, s.events, s.batches = false, false, nil, nil
 	s.setStatus(reports.Offline)
