@@ -170,7 +170,9 @@ func (w *gpioWorld) restart() {
 
 // again begins with a set-up that is new, or an agent.
 func (w *gpioWorld) again() {
+	w.mu.Lock()
 	w.renewed = time.Now()
+	w.mu.Unlock()
 	w.links()
 	w.demand(w.demands())
 	w.described()
@@ -279,14 +281,13 @@ func (w *gpioWorld) command(c reports.Command) string {
 	if at := strings.Index(string(value), `"path":"`); at >= 0 {
 		path, _, _ = strings.Cut(string(value[at+len(`"path":"`):]), `"`)
 	}
-	before := w.commanded[path]
-	w.commanded[path] = time.Now()
+	before := w.controlled(path, time.Now())
 	r, err := w.agent.Apply(w.t.Context(), c)
 	if err == nil && r.Path != "" {
 		w.take(r)
 	}
 	if err != nil {
-		w.commanded[path] = before
+		w.controlled(path, before)
 	}
 	if value != nil {
 		c.Value = string(value)

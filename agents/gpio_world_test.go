@@ -202,6 +202,15 @@ func (w *gpioWorld) alone(path string, f *gpioFailsafe) time.Duration {
 	return time.Since(from)
 }
 
+// controlled takes note of when an output was commanded, and returns when it was before.
+func (w *gpioWorld) controlled(path string, at time.Time) (before time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before = w.commanded[path]
+	w.commanded[path] = at
+	return before
+}
+
 // isOn tells whether an output gives any power.
 func (w *gpioWorld) isOn(path string) bool {
 	if name, ok := strings.CutPrefix(path, "output/"); ok {
@@ -221,6 +230,8 @@ func (w *gpioWorld) links() {
 	up := w.link.up
 	w.hub = w.hub && w.link.subs[gpioWorldHub] != nil // who watches anew waits for the next word
 	w.link.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for hub, is := range map[bool]bool{false: up, true: up && w.hub} {
 		if is {
 			delete(w.downSince, hub)
