@@ -175,14 +175,14 @@ func TestFailingPointBacksOffAndRecovers(t *testing.T) {
 		b.wantState("status", "online")
 		b.wantState("relay", "OFF")
 		b.after(10 * time.Minute)
-		if n := samples.Load(); n > 20 {
-			t.Errorf("%d samples of a failing point in 10 minutes, want a back-off", n)
+		if n := samples.Load(); n > 80 {
+			t.Errorf("%d samples of a failing point in 10 minutes, want a back-off: one in 7.5 to 10 s", n)
 		}
 		if got := b.state("/h/s/error"); !strings.Contains(got, "stale") || !strings.Contains(got, "wedged") {
 			t.Errorf("error = %q, want stale and why", got)
 		}
 		fixed.Store(true)
-		b.after(61 * time.Second)
+		b.after(11 * time.Second)
 		b.wantState("error", "")
 		b.wantState("room/temp", "20")
 		samples.Store(0)
