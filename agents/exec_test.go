@@ -212,7 +212,7 @@ func execGone(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	late, again := time.NewTimer(5*time.Second), time.NewTicker(5*time.Millisecond)
+	late, again := time.NewTimer(time.Minute), time.NewTicker(5*time.Millisecond)
 	defer late.Stop()
 	defer again.Stop()
 	for execAlive(pid) {
@@ -244,7 +244,7 @@ func TestExecKillsGroup(t *testing.T) {
 			if c.err == "" && (err != nil || r.Value != 5.0) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Errorf("%v, %v, want %q", r.Value, err, c.err)
 			}
-			if took := time.Since(began); took > 4*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("it took %v", took)
 			}
 			execGone(t, file)
@@ -279,11 +279,11 @@ func TestExecEscaped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "pid")
-	a := execAgentOf(t, "setsid sh -c 'echo $$ >"+file+".new; mv "+file+".new "+file+"; exec sleep 20' & while [ ! -e "+file+" ]; do sleep 0.01; done; echo 5",
+	a := execAgentOf(t, "setsid sh -c 'echo $$ >"+file+".new; mv "+file+".new "+file+"; exec sleep 100' & while [ ! -e "+file+" ]; do sleep 0.01; done; echo 5",
 		"output: value\nvalues: {v: {}}")
 	began := time.Now()
 	r, err := a.Sample(t.Context(), "v")
-	if took := time.Since(began); err != nil || r.Value != 5.0 || took > 4*time.Second {
+	if took := time.Since(began); err != nil || r.Value != 5.0 || took > 30*time.Second {
 		t.Errorf("%v, %v after %v", r.Value, err, took)
 	}
 	b, err := os.ReadFile(file)

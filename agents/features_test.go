@@ -21,7 +21,7 @@ import (
 )
 
 // featurePatience is how long a feature may take that takes milliseconds.
-const featurePatience = 10 * time.Second
+const featurePatience = time.Minute
 
 // featureBoard is a chip "bank" of 28 lines, and what it is wired to.
 type featureBoard interface {

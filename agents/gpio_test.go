@@ -124,7 +124,7 @@ func gpioNext(t *testing.T, a *gpioAgent) string {
 			return "closed"
 		}
 		return r.Path + " " + reports.FormatValue(r.Value)
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		return "nothing"
 	}
 }

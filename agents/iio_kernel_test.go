@@ -140,7 +140,7 @@ func testKernelDACSlew(t *testing.T, raw func() string) {
 	if _, err := dacSet(a, "voltage0/volts", 1.25); err != nil { // 1 V at 4 V/s
 		t.Fatal(err)
 	}
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for v := any(0.0); v != 1.25; {
 		select {
@@ -203,7 +203,7 @@ func testKernelBuffer(t *testing.T, options string) {
 	}
 	events := a.(Notifier).Events()
 	next := func() (reports.Reading, bool) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		select {
 		case r, ok := <-events:

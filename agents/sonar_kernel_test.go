@@ -116,7 +116,7 @@ func (b sonarBank) edge(level int) sonarSpan {
 	n := b.interrupts()
 	s := sonarSpan{before: time.Now()}
 	b.pull(level)
-	for deadline := s.before.Add(5 * time.Second); b.interrupts() == n && time.Now().Before(deadline); {
+	for deadline := s.before.Add(time.Minute); b.interrupts() == n && time.Now().Before(deadline); {
 		runtime.Gosched()
 	}
 	s.after = time.Now()

@@ -134,7 +134,7 @@ func (r *reader) run(n int, b block) {
 		if err := r.host.Udpmon.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			r.t.Fatal(err)
 		}
-		r.host.Udpmon.WaitLine("new configuration in force", 5*time.Second)
+		r.host.Udpmon.WaitLine("new configuration in force", time.Minute)
 	}
 	r.t.Logf("block %d:\n%s%s", n, text, out)
 	if (err != nil) != (b.note == "fails") {

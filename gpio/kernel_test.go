@@ -363,7 +363,7 @@ func nextEvent(t *testing.T, events <-chan gpio.Event) gpio.Event {
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no event after 10 s")
 		return gpio.Event{}
 	}
@@ -373,7 +373,7 @@ func nextEvent(t *testing.T, events <-chan gpio.Event) gpio.Event {
 // thread for them goes before all programs, and there is one processor. Pulls that follow one another faster are one edge.
 func waitInterrupts(t *testing.T, consumer string, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
 		table, err := os.ReadFile("/proc/interrupts")
 		if err != nil {
 			t.Fatal(err)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what takes milliseconds.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // buffer is a bytes.Buffer for a writer and a reader at once.
 type buffer struct {

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what takes milliseconds.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // within returns a context that bounds a step of a test.
 func within(t testing.TB, d time.Duration) context.Context {
