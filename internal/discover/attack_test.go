@@ -233,7 +233,7 @@ func TestSweepThroughGarbage(t *testing.T) {
 	wg.Go(func() { sent = flood(ctx, t, b.addr, 50_000) })
 	b.await(malformed, 5000)
 	for range 3 {
-		got, stats := gather(t, SweepConfig{To: []string{b.addr.String()}, Sealed: true, Wait: 600 * time.Millisecond})
+		got, stats := gather(t, SweepConfig{To: []string{b.addr.String()}, Sealed: true, Wait: 5 * time.Second})
 		if len(got) != 1 {
 			t.Errorf("sweep found %d hosts, want 1: %+v; outcomes: %v", len(got), stats, nonzero(b.r.Stats()))
 		}

@@ -37,7 +37,7 @@ func TestSealedSweep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, stats := gather(t, SweepConfig{To: []string{b.addr.String()}, Sealed: true, Key: tt.key, Known: tt.known, Expect: tt.expect,
-				Wait: 800 * time.Millisecond})
+				Wait: 800*time.Millisecond + time.Duration(tt.want)*10*time.Second})
 			if len(got) != tt.want || len(stats.Changed) != 0 {
 				t.Fatalf("%d hosts, %+v; outcomes: %v", len(got), stats, nonzero(b.r.Stats()))
 			}

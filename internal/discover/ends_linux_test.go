@@ -57,7 +57,7 @@ func pointToPoint(t *testing.T) {
 	defer func() { _, _ = near.Close(), far.Close(); copies.Wait() }()
 	b.r.Update(testHost(1, "pi1"))
 	b.start()
-	got, stats := gather(t, SweepConfig{Sealed: true, Wait: 300 * time.Millisecond})
+	got, stats := gather(t, SweepConfig{Sealed: true, Wait: 5 * time.Second})
 	if len(got) != 1 || got[0].From.Addr().String() != "10.82.0.2" || got[0].Interface != "ppp0" {
 		t.Errorf("found %+v, %+v, want pi1 at the other end", got, stats)
 	}

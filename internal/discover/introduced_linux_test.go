@@ -38,7 +38,7 @@ func withoutARP(t *testing.T) {
 	}
 	hosts := []*bed{closed(1, "10.77.0.11"), closed(2, "10.77.0.12")}
 	arp := arpSocket(t)
-	got, stats := gather(t, SweepConfig{Sealed: true, Key: op, Wait: 400 * time.Millisecond})
+	got, stats := gather(t, SweepConfig{Sealed: true, Key: op, Wait: 5 * time.Second})
 	if len(got) != len(hosts) {
 		t.Fatalf("found %d hosts, %+v, want %d", len(got), stats, len(hosts))
 	}
@@ -54,7 +54,7 @@ func withoutARP(t *testing.T) {
 	open, _ := nsHost(t, home, "lan0", 4, Port, nil, "addr add 10.77.0.14/24 brd + dev eth0")
 	open.start()
 	frames(t, arp)
-	got, _ = gather(t, SweepConfig{Sealed: true, Wait: 300 * time.Millisecond})
+	got, _ = gather(t, SweepConfig{Sealed: true, Wait: 5 * time.Second})
 	if n := frames(t, arp); len(got) != 1 || n == 0 || open.r.Stats()[installed.String()] != 0 {
 		t.Errorf("open host: %d found, %d ARP frames, outcomes %v; want it to install nobody", len(got), n, nonzero(open.r.Stats()))
 	}

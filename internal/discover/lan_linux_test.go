@@ -133,7 +133,7 @@ func lan(t *testing.T) {
 func benchLAN(t *testing.T, beds []*bed) {
 	var after []time.Duration
 	for range 5 {
-		got, _ := gather(t, SweepConfig{Sealed: true, Port: Port, Wait: 200 * time.Millisecond, Interfaces: []string{"lan0"}})
+		got, _ := gather(t, SweepConfig{Sealed: true, Port: Port, Wait: 5 * time.Second, Interfaces: []string{"lan0"}})
 		if len(got) != len(beds)+1 {
 			t.Errorf("found %d hosts, want %d", len(got), len(beds)+1)
 			return

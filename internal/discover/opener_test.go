@@ -28,7 +28,7 @@ func TestKeyChanged(t *testing.T) {
 			t.Parallel()
 			for _, expect := range [][]Known{nil, {{ID: id}}} {
 				got, stats := gather(t, SweepConfig{To: []string{tt.at.addr.String()}, Sealed: true, Key: op, Expect: expect,
-					Known: knows(map[ID]trust.Key{id: old}), Wait: 500 * time.Millisecond})
+					Known: knows(map[ID]trust.Key{id: old}), Wait: 5 * time.Second})
 				if len(got) != 0 || len(stats.Changed) != 1 {
 					t.Fatalf("%d hosts, changes %+v", len(got), stats.Changed)
 				}

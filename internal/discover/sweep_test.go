@@ -77,7 +77,7 @@ func TestSweepByBroadcast(t *testing.T) {
 func TestSweepAsksInBothForms(t *testing.T) {
 	t.Parallel()
 	a := startBed(t, "127.0.0.1:0", testHost(1, "pi"), nil)
-	got, stats := gather(t, SweepConfig{ID: 4711, To: []string{a.addr.String()}, Sealed: true, Legacy: true, Wait: 300 * time.Millisecond,
+	got, stats := gather(t, SweepConfig{ID: 4711, To: []string{a.addr.String()}, Sealed: true, Legacy: true, Wait: time.Second,
 		Topic: "/stat/4711", BrokerPort: 1999, ReplyTo: func(local netip.Addr) string { return local.String() + ":1999" }})
 	if len(got) != 1 || stats.ID != 4711 || stats.Sent < 3 || !stats.Complete {
 		t.Errorf("Sweep() = %+v, %+v, want one host, at least 3 datagrams sent", got, stats)
@@ -216,7 +216,7 @@ func TestSweepGoesOnWhenAnInterfaceFails(t *testing.T) {
 		{Index: lo.Index, Name: "eth7", Flags: up, Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}},
 	}
 	a := startBed(t, "0.0.0.0:0", testHost(1, "pi"), nil)
-	c := SweepConfig{Sealed: true, Port: int(a.addr.Port()), Wait: 300 * time.Millisecond}
+	c := SweepConfig{Sealed: true, Port: int(a.addr.Port()), Wait: 10 * time.Second}
 	if err := c.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestSweepCountsWhatIsWrong(t *testing.T) {
 		return [][]byte{edit(good, offSweep+7, good[offSweep+7]+1), nil, []byte("x"), []byte(`{"hostname":"pi"}`), good[:50], sealed, control,
 			edit(good, offSeq, 0x7f), good}
 	})
-	got, stats := gather(t, SweepConfig{To: []string{p.addr.String()}, Sealed: true, Wait: 300 * time.Millisecond})
+	got, stats := gather(t, SweepConfig{To: []string{p.addr.String()}, Sealed: true, Wait: 10 * time.Second})
 	if len(got) != 1 || got[0].Host.Hostname != "pi" || stats.Received != bad+1 || stats.Wrong != bad {
 		t.Errorf("Sweep() = %+v, %+v, want one host, %d received, %d wrong", got, stats, bad+1, bad)
 	}
