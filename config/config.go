@@ -47,11 +47,13 @@ type ExtAddr struct {
 
 // Broker says which MQTT broker is the host's own: the embedded one, or the one at URL.
 type Broker struct {
-	Listen       string `yaml:"listen" doc:"address of the embedded broker; 0.0.0.0:1883 opens it to the network; port 0 takes a free one; empty where url is given"`
-	ListenTLS    string `yaml:"listen_tls" doc:"address of the embedded broker for operators, with TLS, once authorized_operators exists; off: none"`
-	URL          string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp:// or mqtt://host:port, ssl:// or mqtts:// for TLS"`
-	Username     string `yaml:"username" doc:"user name at the broker of url"`
-	PasswordFile string `yaml:"password_file" doc:"file with the password at the broker of url"`
+	Listen    string `yaml:"listen" doc:"address of the embedded broker; 0.0.0.0:1883 opens it to the network; port 0 takes a free one; empty where url is given"`
+	ListenTLS string `yaml:"listen_tls" doc:"address of the embedded broker for operators, with TLS, once authorized_operators exists; off: none"`
+	// ListenJanitoo is for clients that know no user, password or TLS (JANITOO.md §0.4).
+	ListenJanitoo string `yaml:"listen_janitoo" doc:"address of the embedded broker for Janitoo's programs, which can't log in: plain, open to anyone, for Janitoo's topics alone; off: none"`
+	URL           string `yaml:"url" doc:"an existing broker to use instead of the embedded one: tcp:// or mqtt://host:port, ssl:// or mqtts:// for TLS"`
+	Username      string `yaml:"username" doc:"user name at the broker of url"`
+	PasswordFile  string `yaml:"password_file" doc:"file with the password at the broker of url"`
 }
 
 // Metrics says where Prometheus may scrape the host.
@@ -108,7 +110,7 @@ func Default() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker:  Broker{Listen: defaultListen, ListenTLS: defaultListenTLS},
+		Broker:  Broker{Listen: defaultListen, ListenTLS: defaultListenTLS, ListenJanitoo: Off},
 		Metrics: Metrics{Listen: DefaultMetrics},
 	}
 }
@@ -194,6 +196,9 @@ func parse(name string, doc []byte, hostname func() (string, error)) (Config, er
 		if c.Host, err = ownName(hostname); err != nil {
 			return Config{}, n.Errorf("host", "%w", err)
 		}
+	}
+	if err := c.checkJanitoo(); err != nil {
+		return Config{}, n.Errorf("broker.listen_janitoo", "%w", err)
 	}
 	if c.Agents, err = agentsOf(f.Agents); err != nil {
 		return Config{}, err

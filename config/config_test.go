@@ -92,7 +92,7 @@ func wantDefaults() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883"}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
+		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883", ListenJanitoo: Off}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
 	}
 }
 
@@ -148,7 +148,7 @@ func TestLoadFull(t *testing.T) {
 			AuthorizedOperators: "/tmp/operators",
 			ExtAddr:             ExtAddr{URL: "https://example.org/ip?format=text", Every: reports.Duration(90 * time.Minute)},
 		},
-		Broker: Broker{ListenTLS: "0.0.0.0:8883", URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
+		Broker: Broker{ListenTLS: "0.0.0.0:8883", ListenJanitoo: Off, URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
 		Agents: []Agent{
 			{Name: "hostsensor", Kind: "hostsensor"},
 			{Name: "door", Kind: "gpio", Options: options("chip: sim\noutputs: {pump: {pin: 25, initial: off}}"), Points: map[string]Filter{
@@ -175,6 +175,7 @@ func TestParseBroker(t *testing.T) {
 		"listen: localhost:0":                {Listen: "localhost:0"},
 		"listen_tls: off":                    {Listen: "127.0.0.1:1883", ListenTLS: Off},
 		"listen_tls: 10.0.0.1:9999":          {Listen: "127.0.0.1:1883", ListenTLS: "10.0.0.1:9999"},
+		"listen_janitoo: 0.0.0.0:1884":       {Listen: "127.0.0.1:1883", ListenJanitoo: "0.0.0.0:1884"},
 		"url: tcp://127.0.0.1:1883":          {URL: "tcp://127.0.0.1:1883"},
 		"url: mqtt://pi":                     {URL: "mqtt://pi:1883"},
 		"url: mqtt://pi/":                    {URL: "mqtt://pi:1883"},
@@ -185,6 +186,9 @@ func TestParseBroker(t *testing.T) {
 		got, err := parse("f.yaml", []byte("broker:\n  "+doc+"\n"), testHostname)
 		if want.ListenTLS == "" {
 			want.ListenTLS = "0.0.0.0:8883"
+		}
+		if want.ListenJanitoo == "" {
+			want.ListenJanitoo = Off
 		}
 		if err != nil || got.Broker != want {
 			t.Errorf("parse(%q) = %+v, %v, want %+v", doc, got.Broker, err, want)

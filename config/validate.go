@@ -45,6 +45,18 @@ func (c *Config) check() error {
 	return c.Broker.check()
 }
 
+// checkJanitoo returns an error where what anyone may publish for Janitoo would be below this host's own name: that of one of
+// the first words of Janitoo's topics (JANITOO.md §1.1).
+func (c *Config) checkJanitoo() error {
+	switch c.Host {
+	case "broadcast", "dhcp", "nodes", "reply", "resolv", "values":
+		if c.Broker.ListenJanitoo != Off {
+			return fmt.Errorf("opens the topics of Janitoo to anyone, and %q, the name of this host, is one of their words", c.Host)
+		}
+	}
+	return nil
+}
+
 // checkName returns an error unless s can be the name of a host or a service in topics, where the words of the interface
 // stand beside it: /get/gpio and /gpio/get must not both be there, nor a service's topics below /<host>/status.
 func checkName(s string) error {
@@ -167,6 +179,14 @@ func (b *Broker) check() error {
 	if b.ListenTLS != Off {
 		if err := checkListen(b.ListenTLS); err != nil {
 			return At("broker.listen_tls", "%w", err)
+		}
+	}
+	if b.ListenJanitoo != Off {
+		if b.URL != "" {
+			return At("broker.listen_janitoo", "is for the embedded broker, and the host's broker is the one at url")
+		}
+		if err := checkListen(b.ListenJanitoo); err != nil {
+			return At("broker.listen_janitoo", "%w", err)
 		}
 	}
 	if b.URL == "" {

@@ -142,6 +142,7 @@ func (m *monitor) openBroker() (err error) {
 	}
 	m.broker, err = broker.New(broker.Config{
 		Listen:  []string{m.cfg.Broker.Listen},
+		Guests:  janitooAddrs(m.cfg.Broker),
 		Store:   filepath.Join(m.cfg.StateDir, "retained.db"),
 		Allow:   m.allow,
 		Trusted: broker.Peer.Loopback,
@@ -150,8 +151,14 @@ func (m *monitor) openBroker() (err error) {
 		Refuse:  m.refuse,
 		Log:     m.log,
 	})
+	if errors.Is(err, broker.ErrGuests) {
+		return fmt.Errorf("broker.listen_janitoo: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("broker.listen: %w", err)
+	}
+	if guests := m.broker.Addrs()[1:]; len(guests) > 0 {
+		m.log.Warn("Janitoo's topics are open to anyone who reaches the address", "listen_janitoo", guests)
 	}
 	m.at = embeddedBroker(m.broker.Addrs()[0].(*net.TCPAddr).AddrPort())
 	return nil

@@ -20,10 +20,16 @@ const (
 	maxQueued         = 16 << 10 // M3: messages that wait to be written to one client
 )
 
+// ErrGuests is that an address of Config.Guests can't be listened on.
+var ErrGuests = errors.New("listen for guests")
+
 // Config says where the broker listens and what it lets whom do.
 type Config struct {
 	Listen []string // addresses such as 127.0.0.1:1883; port 0 takes a free one
-	Store  string   // file that retained messages survive a restart in; "" for none
+	// Guests are addresses for clients that can't say who they are. Whoever comes in there is Peer.Guest, from this machine too,
+	// and never trusted.
+	Guests []string
+	Store  string // file that retained messages survive a restart in; "" for none
 	// Allow decides about every publish and last will (write), and every subscription filter and delivery (read). For a
 	// subscription it is given the filter itself, wildcards and all; each delivery is checked again with its own topic. It
 	// is called from many goroutines and must not block. Nil denies everything.
@@ -53,6 +59,7 @@ type Peer struct {
 	Identity string // what Identify made of its certificate; "": it came in without TLS
 	Addr     netip.AddrPort
 	Local    netip.AddrPort // our end of the connection
+	Guest    bool           // it came in at one of Config.Guests
 }
 
 // Loopback reports whether the peer is on this machine: a program that connects to one of its own machine's addresses comes
@@ -119,9 +126,17 @@ func New(c Config) (*Broker, error) {
 		return nil, err
 	}
 	var err error
+	if len(c.Listen) == 0 {
+		return nil, errors.New("no address to listen on")
+	}
 	if b.listeners, err = listen(c.Listen); err != nil {
 		return nil, err
 	}
+	guests, err := listen(c.Guests)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrGuests, err), b.Close())
+	}
+	b.listeners = append(b.listeners, guests...)
 	if err := b.load(); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -142,7 +157,7 @@ func capabilities(c Config) *mqtt.Capabilities {
 	return m
 }
 
-// Addrs returns the addresses that the broker listens on, in the order of Config.Listen.
+// Addrs returns the addresses that the broker listens on, in the order of Config.Listen, and those of Config.Guests after them.
 func (b *Broker) Addrs() []net.Addr {
 	addrs := make([]net.Addr, len(b.listeners))
 	for i, l := range b.listeners {
@@ -159,11 +174,11 @@ func (b *Broker) Run(ctx context.Context) error {
 		return errors.New("broker is running or closed already")
 	}
 	b.started = true
-	for _, l := range b.listeners {
-		b.wg.Go(func() { b.accept(ctx, l) })
+	for i, l := range b.listeners {
+		b.wg.Go(func() { b.accept(ctx, l, i >= len(b.config.Listen)) })
 	}
 	if l := b.secure; l != nil {
-		b.wg.Go(func() { b.accept(ctx, l) })
+		b.wg.Go(func() { b.accept(ctx, l, false) })
 	}
 	b.mu.Unlock()
 
@@ -207,8 +222,11 @@ func (b *Broker) Close() error {
 	return errors.Join(b.retained.flush(b.store), b.store.close())
 }
 
-// trusts asks Trusted; one that panics trusts nobody.
+// trusts asks Trusted, but for guests; one that panics trusts nobody.
 func (b *Broker) trusts(c *conn) (ok bool) {
+	if c.peer.Guest {
+		return false
+	}
 	if b.config.Trusted == nil {
 		return true
 	}

@@ -26,6 +26,8 @@
 //     or UNSUBSCRIBE that has the ID of an unacknowledged delivery, and forget the delivery for a PUBLISH. QoS 2 is left
 //     as it is: a PUBLISH with QoS 2 and the ID of an unacknowledged delivery costs that delivery its repetition in the next
 //     connection.
+//   - Config.Guests are listeners for clients that can't say who they are: such a client is told from the others by Peer.Guest,
+//     also one on this machine, is never trusted, and takes over no client ID but a guest's.
 //   - Last wills are sent by this package: on every end without DISCONNECT, before a client that takes the ID over hears
 //     CONNACK, so that its "online" is never overtaken by the old "offline".
 //   - a/# includes the retained message of a, which mochi leaves out. What stays is that +/# does not match a, one level, live.

@@ -37,7 +37,7 @@ func FuzzFrames(f *testing.F) {
 	// Pipes, since a fuzzer runs out of ports.
 	pipe := func(t *testing.T) (c *raw, closed func()) {
 		near, far := net.Pipe()
-		b.start(far, "pipe", nil)
+		b.start(newConn(far, b.patience), "pipe")
 		frames, out := io.Pipe()
 		copied := make(chan struct{})
 		go func() { // the broker waits until it is read from

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,9 +18,6 @@ const (
 
 // listen opens all addresses or none.
 func listen(addrs []string) ([]net.Listener, error) {
-	if len(addrs) == 0 {
-		return nil, errors.New("no address to listen on")
-	}
 	// A peer that has lost its power or network is noticed after a minute, however long its keep alive is.
 	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	var open []net.Listener
@@ -52,7 +48,7 @@ func network(addr string) string {
 
 // accept serves the connections of a listener until it is closed. Other errors, such as too many open files, pass: it waits
 // a little and goes on.
-func (b *Broker) accept(ctx context.Context, l net.Listener) {
+func (b *Broker) accept(ctx context.Context, l net.Listener, guests bool) {
 	var delay time.Duration
 	for {
 		c, err := l.Accept()
@@ -75,20 +71,20 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		delay = 0
-		b.startOn(c, l)
+		b.startOn(c, l, guests)
 	}
 }
 
 // startOn serves a connection in a goroutine of its own, unless there are too many.
-func (b *Broker) startOn(raw net.Conn, l net.Listener) {
+func (b *Broker) startOn(raw net.Conn, l net.Listener, guest bool) {
 	wrapped, identify := b.wrap(raw, l)
-	b.start(wrapped, l.Addr().String(), identify)
+	c := newConn(wrapped, b.patience)
+	c.identify, c.peer.Guest = identify, guest
+	b.start(c, l.Addr().String())
 }
 
 // start is startOn for a connection that speaks TLS already where it is to.
-func (b *Broker) start(raw net.Conn, listener string, identify func(tls.ConnectionState) string) {
-	c := newConn(raw, b.patience)
-	c.identify = identify
+func (b *Broker) start(c *conn, listener string) {
 	other := !b.trusts(c)
 	c.slots = b.slots.of(!other)
 	why, ok := b.admit(c, other, listener)

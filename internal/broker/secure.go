@@ -43,7 +43,7 @@ func (b *Broker) OpenSecure(s Secure) (net.Addr, error) {
 	}
 	b.secure, b.secured = open[0], s
 	if b.started {
-		b.wg.Go(func() { b.accept(context.Background(), open[0]) })
+		b.wg.Go(func() { b.accept(context.Background(), open[0], false) })
 	}
 	return open[0].Addr(), nil
 }

@@ -60,14 +60,15 @@ func (s *sessions) tryLock(id string) (unlock func()) {
 	}
 }
 
-// usurps reports whether a newcomer that is not trusted wants the ID of a client that is, connected or not.
+// usurps reports whether a newcomer that is not trusted wants the ID of a client that is, connected or not, or a guest that of
+// a client that is none.
 func (b *Broker) usurps(c *conn, id string) bool {
 	old, ok := b.server.Clients.Get(id)
 	if !ok || b.trusts(c) {
 		return false
 	}
 	holder, ok := old.Net.Conn.(*conn)
-	return !ok || b.trusts(holder)
+	return !ok || b.trusts(holder) || (c.peer.Guest && !holder.peer.Guest)
 }
 
 // takeOver disconnects the client id, if there is one, and waits until it is gone and its last will sent.
