@@ -33,7 +33,12 @@ const (
 
 // run is the whole program: arguments and standard streams in, exit status out.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{in: stdin, out: &output{w: stdout}, err: &output{w: stderr}}
+	return runIn(ctx, os.Getenv, args, stdin, stdout, stderr)
+}
+
+// runIn is run in an environment.
+func runIn(ctx context.Context, getenv func(string) string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{in: stdin, out: &output{w: stdout, term: terminalOf(stdout, getenv)}, err: &output{w: stderr, term: terminalOf(stderr, getenv)}}
 	root := newRoot(a)
 	root.SetArgs(keepNegative(args))
 	cmd, err := root.ExecuteContextC(ctx)
@@ -70,12 +75,17 @@ type app struct {
 
 // errorf prints one line about something that went wrong.
 func (a *app) errorf(format string, args ...any) {
-	fmt.Fprintf(a.err, "udpsrv: "+format+"\n", args...)
+	a.say(red, "udpsrv:", format, args...)
+}
+
+// say prints one line to stderr that begins with a word in a style.
+func (a *app) say(s style, word, format string, args ...any) {
+	fmt.Fprintf(a.err, "%s %s\n", paint(a.err, s, word), fmt.Sprintf(format, args...))
 }
 
 // warnf prints one line about something that a person should know and that does not stop the command.
 func (a *app) warnf(format string, args ...any) {
-	a.errorf("warning: %s", clean(fmt.Sprintf(format, args...)))
+	a.say(yellow, "udpsrv: warning:", "%s", clean(fmt.Sprintf(format, args...)))
 }
 
 // log returns the logger that --verbose asks for, or one that says nothing.

@@ -191,7 +191,7 @@ func TestRowsAreClean(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	h := &host{Found: reports.Found{Hostname: "pi1", IPAddr: "fe80::1%\x1b"}}
-	(&table{w: &b}).rows("", news{host: h, services: []reports.FoundService{{Name: "s", Function: "\u009b31m\u202e"}}})
+	newFound(&b, false).rows("", news{host: h, services: []reports.FoundService{{Name: "s", Function: "\u009b31m\u202e"}}})
 	if want := "pi1              fe80::1%\\x1b    s              \\u009b31m\\u202e -            -  -\n"; !strings.HasSuffix(b.String(), want) {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}

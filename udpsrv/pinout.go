@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
-	"unicode/utf8"
 
 	"rollcall/gpio/pinout"
 )
@@ -64,20 +61,17 @@ func (c chipValue) String() string {
 
 // print prints the chip as pinout does if it is that of a Raspberry Pi's header, and any other as a list.
 func (c chipValue) print(w io.Writer) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\n\n", c)
-	var err error
-	if at, ok := c.onHeader(); ok {
-		printHeader(&b, at)
-		err = c.printBeside(&b)
-	} else {
-		err = printLines(&b, c.Lines)
-	}
-	if err != nil {
+	if _, err := fmt.Fprintf(w, "%s\n\n", c); err != nil {
 		return err
 	}
-	_, err = w.Write(b.Bytes())
-	return err
+	at, ok := c.onHeader()
+	if !ok {
+		return printLines(w, c.Lines)
+	}
+	if err := printHeader(w, at); err != nil {
+		return err
+	}
+	return c.printBeside(w)
 }
 
 // printBeside prints what the chip has beside the header's lines, as far as it is in use.
@@ -130,27 +124,15 @@ func (c chipValue) onHeader() (at [pinout.Pins + 1]*chipLine, all bool) {
 
 // printHeader prints the header as it lies on the board: odd positions at the left, even ones at the right, each side from its
 // edge to the pin.
-func printHeader(w io.Writer, at [pinout.Pins + 1]*chipLine) {
-	rows := [][6]string{{"IN USE BY", "DIRECTION", "LINE", "LINE", "DIRECTION", "IN USE BY"}}
+func printHeader(w io.Writer, at [pinout.Pins + 1]*chipLine) error {
+	t := newTable(w, column{head: "IN USE BY"}, column{head: "DIRECTION", whole: true}, column{head: "LINE", right: true}, column{head: "PIN", right: true, whole: true},
+		column{head: "PIN", gap: 1, whole: true}, column{head: "LINE"}, column{head: "DIRECTION", whole: true}, column{head: "IN USE BY"})
+	t.blank = true
 	for n := 1; n < pinout.Pins; n += 2 {
 		left, right := headerCells(n, at[n]), headerCells(n+1, at[n+1])
-		rows = append(rows, [6]string{left[2], left[1], left[0], right[0], right[1], right[2]})
+		t.add(left[2], left[1], left[0], strconv.Itoa(n), strconv.Itoa(n+1), right[0], right[1], right[2])
 	}
-	var widths [6]int
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for i, row := range rows {
-		pins := "PIN PIN"
-		if i > 0 {
-			pins = fmt.Sprintf("%3d %-3d", 2*i-1, 2*i)
-		}
-		line := fmt.Sprintf("%-*s  %-*s  %*s  %s  %-*s  %-*s  %s", widths[0], row[0], widths[1], row[1], widths[2], row[2], pins,
-			widths[3], row[3], widths[4], row[4], row[5])
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
-	}
+	return t.flush()
 }
 
 // headerCells returns what a position of the header is, its direction, and who uses it.
@@ -168,16 +150,15 @@ func headerCells(n int, l *chipLine) [3]string {
 
 // printLines prints lines as a list.
 func printLines(w io.Writer, lines []chipLine) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "LINE\tNAME\tPIN\tDIRECTION\tIN USE BY")
+	t := newTable(w, column{head: "LINE", whole: true}, column{head: "NAME"}, column{head: "PIN", whole: true}, column{head: "DIRECTION"}, column{head: "IN USE BY"})
 	for _, l := range lines {
 		pin := ""
 		if n := l.position(); n > 0 {
 			pin = strconv.Itoa(n)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", l.Offset, cmp.Or(brief(l.Name), "-"), cmp.Or(pin, "-"), cmp.Or(l.wiring(), "-"), cmp.Or(l.user(), "-"))
+		t.add(strconv.Itoa(l.Offset), brief(l.Name), pin, l.wiring(), l.user())
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 // wiring returns the direction of the line, and its pull where one was asked for.
@@ -206,8 +187,5 @@ func (l chipLine) user() string {
 // brief returns s safe on a terminal and no longer than any honest name.
 func brief(s string) string {
 	const most = 64
-	if utf8.RuneCountInString(s) > most {
-		s = string([]rune(s)[:most-1]) + "…"
-	}
-	return clean(s)
+	return shorten(clean(s), most)
 }

@@ -14,21 +14,37 @@ import (
 	"rollcall/reports"
 )
 
-// table prints a row for each service, as they become known. The columns are wide enough for most names, because the widest
-// is not known while rows still come in.
-type table struct {
-	w      io.Writer
-	headed bool
-	marks  bool // a column of +, ~ and - stands first
+// found prints a row for each service, as they become known.
+type found struct {
+	t     *table
+	marks bool // a column of +, ~ and - stands first
 }
 
-const (
-	tableRow = "%-16s %-15s %-14s %-12s %-7s %6s  %s\n"
-	shortID  = 8 // hex digits of an id that are printed
-)
+const shortID = 8 // hex digits of an id that are printed
+
+// newFound returns the table of what a sweep finds. The columns are wide enough for most names, because the widest is not known
+// while rows still come in.
+func newFound(w io.Writer, marks bool) *found {
+	cols := []column{
+		{head: "HOST", least: 16, most: 32, gap: 1},
+		{head: "ADDRESS", least: 15, most: 39, gap: 1, whole: true},
+		{head: "SERVICE", least: 14, most: 24, gap: 1},
+		{head: "FUNCTION", least: 12, most: 20, gap: 1, spare: true},
+		{head: "STATUS", least: 7, gap: 1, whole: true, style: statusStyle},
+		{head: "POINTS", least: 6, gap: 1, right: true, whole: true},
+		{head: "ID", least: 19, style: warningStyle("simulated")}, // with that word
+	}
+	if marks {
+		cols = append([]column{{head: " ", least: 1, whole: true, style: markStyle}}, cols...)
+	}
+	return &found{newLiveTable(w, cols...), marks}
+}
+
+// markStyle is the style of what has become of a service.
+func markStyle(mark string) style { return map[string]style{"+": green, "-": red, "~": yellow}[mark] }
 
 // rows prints a row for each service of n; a host that came without any has one row all the same.
-func (t *table) rows(mark string, n news) {
+func (t *found) rows(mark string, n news) {
 	if len(n.services) == 0 {
 		t.row(mark, n.host, reports.FoundService{})
 	}
@@ -37,11 +53,7 @@ func (t *table) rows(mark string, n news) {
 	}
 }
 
-func (t *table) row(mark string, h *host, f reports.FoundService) {
-	if !t.headed {
-		t.headed = true
-		t.line(" ", "HOST", "ADDRESS", "SERVICE", "FUNCTION", "STATUS", "POINTS", "ID")
-	}
+func (t *found) row(mark string, h *host, f reports.FoundService) {
 	id, points := h.ID[:min(shortID, len(h.ID))], ""
 	if f.Status != reports.Unknown || f.Points > 0 {
 		points = strconv.Itoa(f.Points)
@@ -49,19 +61,11 @@ func (t *table) row(mark string, h *host, f reports.FoundService) {
 	if f.Simulated {
 		id = cmp.Or(id, "-") + "  simulated"
 	}
-	t.line(mark, h.Hostname, h.IPAddr, f.Name, f.Function, string(f.Status), points, id)
-}
-
-func (t *table) line(mark string, cells ...string) {
-	args := make([]any, len(cells))
-	for i, c := range cells {
-		args[i] = cmp.Or(clean(c), "-")
-	}
-	line := fmt.Sprintf(tableRow, args...)
+	cells := []string{h.Hostname, h.IPAddr, f.Name, f.Function, string(f.Status), points, id}
 	if t.marks {
-		line = mark + " " + line
+		cells = append([]string{mark}, cells...)
 	}
-	io.WriteString(t.w, line) // output remembers the error
+	t.t.add(cells...)
 }
 
 // document is what sweep --json prints.

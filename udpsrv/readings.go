@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"rollcall/reports"
@@ -61,21 +59,15 @@ func printReadings(w io.Writer, path string, data json.RawMessage, now time.Time
 		_, err := fmt.Fprintln(w, bare(list[0].Value))
 		return err
 	}
-	var b bytes.Buffer
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "PATH\tVALUE\tUNIT\tAGE")
+	t := newTable(w, column{head: "PATH"}, column{head: "VALUE"}, column{head: "UNIT", whole: true}, column{head: "AGE", whole: true, style: warningStyle("(stale)")})
 	for _, r := range list {
 		value := bare(r.Value)
 		if c, ok := parseChip(r.Value); ok && r.Path == pathChip {
 			value = c.String() // all of it would be a row as long as a page
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", clean(r.Path), cmp.Or(value, "-"), cmp.Or(clean(r.Unit), "-"), r.age(now))
+		t.add(r.Path, value, brief(r.Unit), r.age(now))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := w.Write(b.Bytes())
-	return err
+	return t.flush()
 }
 
 // age says how old the reading is.

@@ -38,7 +38,10 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 			return usagef("unknown command %q", args[0])
 		},
 		RunE: func(*cobra.Command, []string) error { return usagef("a command is missing") },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneFormat(cmd); err != nil {
+				return err
+			}
 			if a.broker == "" {
 				return nil
 			}

@@ -18,14 +18,14 @@ import (
 // asked is the options of the commands that speak to one service.
 type asked struct {
 	asking
-	json    bool
+	format
 	timeout time.Duration
 	file    string
 }
 
 func (o *asked) flags(cmd *cobra.Command) {
 	o.asking.flags(cmd)
-	cmd.Flags().BoolVar(&o.json, "json", false, "print the answer as JSON")
+	o.format.flags(cmd, "the answer")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 }
 
@@ -93,8 +93,8 @@ what it says of itself.`,
 			switch {
 			case err != nil:
 				return err
-			case o.json:
-				return printJSON(a.out, data)
+			case o.asked():
+				return o.format.print(a.out, data)
 			case t.path == pathSetup:
 				return printText(a.out, data)
 			}
@@ -116,8 +116,8 @@ func (o *asked) describe(ctx context.Context, a *app, t target) error {
 		if reports.Depth(raw) > 2*reports.MaxDepth || !json.Valid(raw) {
 			return fmt.Errorf("description of %s is not JSON", l.target)
 		}
-		if o.json {
-			return printJSON(a.out, json.RawMessage(raw))
+		if o.asked() {
+			return o.format.print(a.out, json.RawMessage(raw))
 		}
 		if err := json.Indent(&b, raw, "", "  "); err != nil {
 			return err
@@ -155,7 +155,7 @@ object or array is sent as such; an object with "value" may have what the point 
 			if err != nil {
 				return err
 			}
-			return o.print(a, t.path, data)
+			return o.show(a, t.path, data)
 		}),
 	}
 	o.flags(cmd)
@@ -180,13 +180,13 @@ func setFields(l *link, text string) map[string]any {
 	return out
 }
 
-// print prints what a command returned, if it returned anything.
-func (o *asked) print(a *app, path string, data json.RawMessage) error {
+// show prints what a command returned, if it returned anything.
+func (o *asked) show(a *app, path string, data json.RawMessage) error {
 	switch {
 	case len(data) == 0 || string(data) == "null":
 		return nil
-	case o.json:
-		return printJSON(a.out, data)
+	case o.asked():
+		return o.format.print(a.out, data)
 	}
 	return printReadings(a.out, path, data, time.Now())
 }
@@ -214,7 +214,7 @@ func newControl(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return o.print(a, "", data)
+			return o.show(a, "", data)
 		}),
 	}
 	o.flags(cmd)
@@ -245,8 +245,8 @@ a file that setup -f takes.`,
 		switch {
 		case err != nil:
 			return err
-		case o.json:
-			return printJSON(a.out, data)
+		case o.asked():
+			return o.format.print(a.out, data)
 		}
 		return printText(a.out, data)
 	})
@@ -269,8 +269,8 @@ func (o *asked) setUp(ctx context.Context, a *app, t target) error {
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return o.print(a, "", data)
+	if o.asked() {
+		return o.show(a, "", data)
 	}
 	return nil
 }

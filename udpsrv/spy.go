@@ -13,7 +13,7 @@ import (
 
 // spying is the options of spy.
 type spying struct {
-	json  bool
+	format
 	count int
 	host  string
 	udp   bool
@@ -42,10 +42,10 @@ machines, as far as they pass this one, and all replies need CAP_NET_RAW (run it
 		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status\n  sudo udpsrv spy --udp --keys ~/.config/rollcall",
 		RunE:    action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
 	}
-	s.flags(cmd)
+	s.asking.flags(cmd)
 	cmd.Flags().StringVar(&s.host, "host", "", "host whose broker to listen to")
 	cmd.Flags().BoolVar(&s.udp, "udp", false, "print the datagrams of discovery instead, on the interfaces of --interface, or on all")
-	cmd.Flags().BoolVar(&s.json, "json", false, "print an object for each message")
+	s.format.flags(cmd, "each message")
 	cmd.Flags().IntVarP(&s.count, "count", "n", 0, "end after so many messages; 0: never")
 	return cmd
 }
@@ -117,7 +117,7 @@ func (s *spying) listen(ctx context.Context, a *app, l *link, topics []string) e
 			a.warnf("messages came too fast; some are not shown")
 			n--
 		case m := <-messages:
-			if err := s.print(a, m); err != nil {
+			if err := s.show(a, m); err != nil {
 				return err
 			}
 			if n == s.count {
@@ -127,9 +127,9 @@ func (s *spying) listen(ctx context.Context, a *app, l *link, topics []string) e
 	}
 }
 
-func (s *spying) print(a *app, m bus.Message) error {
-	if s.json {
-		return printJSON(a.out, spied{time.Now().UTC(), m.Topic, string(m.Payload), m.QoS, m.Retained})
+func (s *spying) show(a *app, m bus.Message) error {
+	if s.asked() {
+		return s.next(a.out, spied{time.Now().UTC(), m.Topic, string(m.Payload), m.QoS, m.Retained})
 	}
 	line := clean(m.Topic) + " " + clean(string(m.Payload))
 	if m.Retained {

@@ -38,8 +38,8 @@ func (s *spying) spyUDP(ctx context.Context, a *app) error {
 			return
 		}
 		seen := who.named(spy.Read(f))
-		if s.json {
-			failed = printJSON(a.out, sightingObject(f, seen))
+		if s.asked() {
+			failed = s.next(a.out, sightingObject(f, seen))
 		} else {
 			_, failed = io.WriteString(a.out, clean(sightingLine(f, seen))+"\n")
 		}

@@ -22,7 +22,7 @@ const (
 // sweeping is the options of sweep.
 type sweeping struct {
 	asking
-	json      bool
+	format
 	watch     bool
 	every     time.Duration
 	everySaid func() bool // the user has said so
@@ -43,12 +43,12 @@ broker that --broker names, or at one that is opened for the time of the sweep.`
 		Args:    noArgs,
 		RunE:    action(func(ctx context.Context, _ []string) error { return s.run(ctx, a) }),
 	}
-	s.flags(cmd)
+	s.asking.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.via, "via", viaUDP, "how hosts answer: udp, mqtt (the original form) or both")
 	f.StringVar(&s.want, "want", "", "only hosts of this name pattern, or service=PATTERN, class=PATTERN, or several with commas")
 	f.StringVar(&s.topic, "topic", "/stat/data", "topic that answers by mqtt are collected on")
-	f.BoolVar(&s.json, "json", false, "print one JSON object; with --watch one for each change")
+	s.format.flags(cmd, "what was found, or with --watch each change,")
 	f.BoolVar(&s.watch, "watch", false, "go on, with one request a second, and print what changes, until interrupted")
 	f.DurationVar(&s.every, "every", askEvery, "time in which --watch asks each host; by mqtt how often it sweeps, then 5s unless it is said")
 	s.everySaid = func() bool { return f.Changed("every") }
@@ -89,9 +89,9 @@ func (s *sweeping) run(ctx context.Context, a *app) (err error) {
 func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
 	known := a.openCache()
 	scope := s.scope()
-	t := table{w: a.out}
+	t := newFound(a.out, false)
 	show := func(n news) { t.rows("", n) }
-	if s.json {
+	if s.asked() {
 		show = nil
 	}
 	rd, err := s.ask(ctx, a, c, known.expect(scope), show)
@@ -101,8 +101,8 @@ func (s *sweeping) once(ctx context.Context, a *app, c *collector) error {
 	for _, id := range rd.stats.Missing {
 		rd.missing = append(rd.missing, known.nameOf(id))
 	}
-	if s.json {
-		if err := printJSON(a.out, rd.document()); err != nil {
+	if s.asked() {
+		if err := s.print(a.out, rd.document()); err != nil {
 			return err
 		}
 	}

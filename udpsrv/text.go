@@ -14,6 +14,7 @@ import (
 type output struct {
 	mu     sync.Mutex
 	w      io.Writer
+	term   *terminal // nil: it is none
 	failed error
 }
 

@@ -147,8 +147,8 @@ func marked(mark string, services []reports.FoundService) []markedRow {
 func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 	hellos, stop := s.listenHello(ctx, a)
 	defer stop()
-	t := table{w: a.out, marks: true}
-	f := &follower{a: a, warned: map[string]bool{}, print: func(e event) error { return e.print(a, &t, s.json) }}
+	t := newFound(a.out, true)
+	f := &follower{a: a, warned: map[string]bool{}, print: func(e event) error { return e.print(a, t, &s.format) }}
 	for ctx.Err() == nil {
 		began := time.Now()
 		f.scope = s.scope()
@@ -178,11 +178,11 @@ func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 	return nil
 }
 
-// print prints the event: a row for each service, or one line of JSON.
-func (e event) print(a *app, t *table, asJSON bool) error {
+// print prints the event: a row for each service, or a document.
+func (e event) print(a *app, t *found, f *format) error {
 	e.Time = time.Now().UTC()
-	if asJSON {
-		return printJSON(a.out, e)
+	if f.asked() {
+		return f.next(a.out, e)
 	}
 	h := &host{Found: e.Host}
 	for _, r := range e.rows {

@@ -125,6 +125,8 @@ var owner = []struct {
 	{"github.com/fxamacker/cbor/v2", []string{"rollcall/internal/discover"}, "one wire format"},
 	{"gopkg.in/yaml.v3", []string{"rollcall/config"}, "strict keys and lines in every error"},
 	{"github.com/spf13/cobra", []string{"rollcall/udpsrv", "rollcall/udpmon", "rollcall/agents/agentd"}, "flags belong to the mains"},
+	{"golang.org/x/term", []string{"rollcall/udpsrv"}, "the terminal is the laptop's"},
+	{"golang.org/x/text", []string{"rollcall/udpsrv"}, "cells of a terminal are the laptop's"},
 	{"github.com/coreos/go-systemd/v22", []string{"rollcall/internal/run"}, "one place that talks to systemd"},
 	{"github.com/d2r2", []string{"rollcall/agents"}, "one driver of one agent, behind its build tag"},
 	{"github.com/prometheus/procfs", []string{"rollcall/agents"}, "host facts are hostsensor's"},
