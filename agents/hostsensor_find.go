@@ -79,16 +79,6 @@ func hostsensorSegment(s string) string {
 	return cmp.Or(s[:min(len(s), hostsensorLongest)], "_")
 }
 
-// hostsensorUnique returns s, or s-2, s-3 … where it was seen already.
-func hostsensorUnique(seen map[string]bool, s string) string {
-	u := s
-	for n := 2; seen[u]; n++ {
-		u = s + "-" + strconv.Itoa(n)
-	}
-	seen[u] = true
-	return u
-}
-
 // hostsensorProbe is a temperature or a fan.
 type hostsensorProbe struct {
 	branch, name, label, help, unit, file string

@@ -169,7 +169,7 @@ func (h *hostsensor) addMemory(every reports.Duration) {
 func (h *hostsensor) addDisks(mounts []string, every reports.Duration) {
 	seen := map[string]bool{}
 	for _, mount := range mounts {
-		base := "disk/" + hostsensorUnique(seen, hostsensorMountSegment(mount)) + "/"
+		base := "disk/" + reports.Unique(seen, hostsensorMountSegment(mount)) + "/"
 		for _, p := range []struct {
 			tail, label, unit, metric string
 			genre                     reports.Genre
@@ -217,7 +217,7 @@ func (h *hostsensor) addNetwork(dev procfs.NetDev, o hostsensorOptions) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		base := "network/" + hostsensorUnique(seen, hostsensorSegment(name)) + "/"
+		base := "network/" + reports.Unique(seen, hostsensorSegment(name)) + "/"
 		for _, p := range []struct {
 			tail, label string
 			of          func(procfs.NetDevLine) uint64
@@ -247,7 +247,7 @@ func (h *hostsensor) addNetwork(dev procfs.NetDev, o hostsensorOptions) {
 func (h *hostsensor) addProbes(every reports.Duration, log *slog.Logger) {
 	seen := map[string]bool{}
 	for _, p := range hostsensorProbes(h.root, log) {
-		path := hostsensorUnique(seen, p.branch+"/"+hostsensorSegment(p.name))
+		path := reports.Unique(seen, p.branch+"/"+hostsensorSegment(p.name))
 		point := reports.Point{Path: path, Label: p.label, Unit: p.unit, Genre: reports.Basic, Help: p.help}
 		if p.unit == "rpm" {
 			point.Type, point.Min = reports.Int, reports.Ptr(0)

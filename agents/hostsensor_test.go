@@ -468,7 +468,7 @@ func FuzzHostsensorTexts(f *testing.F) {
 		seen := map[string]bool{}
 		for range 2 {
 			for _, segment := range []string{hostsensorSegment(s), hostsensorMountSegment(s)} {
-				path := "disk/" + hostsensorUnique(seen, segment) + "/used_percent"
+				path := "disk/" + reports.Unique(seen, segment) + "/used_percent"
 				if err := reports.ValidPath(path); err != nil {
 					t.Errorf("path of %q: %v", s, err)
 				}

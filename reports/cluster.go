@@ -62,7 +62,7 @@ func NewCluster(hosts []Host) Cluster {
 		if named[h.Name] > 1 {
 			h.Key += "-" + cmp.Or(h.ID[:min(keyDigits, len(h.ID))], "0")
 		}
-		h.Key = unique(taken, h.Key)
+		h.Key = Unique(taken, h.Key)
 	}
 	return c
 }
@@ -70,8 +70,8 @@ func NewCluster(hosts []Host) Cluster {
 // keyDigits is how many digits of its id tell a host from others of its name.
 const keyDigits = 6
 
-// unique returns the word, or with a number where it is taken, and takes it.
-func unique(taken map[string]bool, word string) string {
+// Unique returns the word, or where it is taken the word with the first number that is free (word-2, word-3 …), and takes it.
+func Unique(taken map[string]bool, word string) string {
 	for n, first := 2, word; taken[word]; n++ {
 		word = first + "-" + FormatValue(n)
 	}

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -94,16 +93,6 @@ func id(s string) string {
 	}, s)
 }
 
-// unique returns the word, or with a number where it is taken, and takes it.
-func unique(taken map[string]bool, word string) string {
-	out := word
-	for n := 2; taken[out]; n++ {
-		out = fmt.Sprintf("%s-%d", word, n)
-	}
-	taken[out] = true
-	return out
-}
-
 // A description, with the keys of the convention. None is ever null.
 type (
 	description struct {
@@ -136,7 +125,7 @@ func (b *bridge) Stands(h reports.Host, before map[string]string) []reports.Grou
 	var children []string
 	var groups, alerts []reports.Group
 	for _, s := range h.Services {
-		c := &child{id: unique(taken, b.root+"-"+id(s.Name)), properties: map[string]string{}, points: map[string]reports.Point{}}
+		c := &child{id: reports.Unique(taken, b.root+"-"+id(s.Name)), properties: map[string]string{}, points: map[string]reports.Point{}}
 		b.services[s.Name] = c
 		children = append(children, c.id)
 		d := description{Homie: "5.0", Name: s.Name, Type: s.Function, Root: b.root, Nodes: c.nodes(s)}
@@ -196,31 +185,21 @@ const single = "points"
 // nodes returns the points of a service by node and property, and remembers which is which.
 func (c *child) nodes(s reports.HostService) map[string]node {
 	nodes, taken := map[string]node{}, map[string]bool{}
-	names := map[string]string{} // of nodes, by the first segment
+	names := map[string]string{}         // of nodes, by the first segment
+	keys := map[string]map[string]bool{} // of properties that are taken, by node
 	for _, p := range s.Points {
 		first, rest, below := strings.Cut(p.Path, "/")
+		name, word := first, id(first)
 		if !below {
-			first, rest = "", p.Path
+			first, rest, name, word = "", p.Path, s.Name, single
 		}
 		n, ok := names[first]
 		if !ok {
-			n = single
-			if below {
-				n = id(first)
-			}
-			n = unique(taken, n)
-			names[first] = n
-			name := first
-			if !below {
-				name = s.Name
-			}
+			n = reports.Unique(taken, word)
+			names[first], keys[n] = n, map[string]bool{}
 			nodes[n] = node{Name: name, Properties: map[string]property{}}
 		}
-		in := map[string]bool{}
-		for _, k := range slices.Collect(maps.Keys(nodes[n].Properties)) {
-			in[k] = true
-		}
-		key := unique(in, id(rest))
+		key := reports.Unique(keys[n], id(rest))
 		nodes[n].Properties[key] = describe(p)
 		c.properties[p.Path], c.points[n+"/"+key] = n+"/"+key, p
 	}
