@@ -283,6 +283,21 @@ func (s Service) Below(path string) []Point {
 	return out
 }
 
+// ParseService reads a description that the service with the name has published: nested no deeper than MaxDepth, and valid.
+func ParseService(payload []byte, name string) (Service, error) {
+	if Depth(payload) > MaxDepth {
+		return Service{}, fmt.Errorf("description is nested deeper than %d", MaxDepth)
+	}
+	var s Service
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return Service{}, fmt.Errorf("description: %w", err)
+	}
+	if s.Name != name {
+		return Service{}, fmt.Errorf("description is that of %q", s.Name)
+	}
+	return s, s.Validate()
+}
+
 // Validate returns the first thing wrong with the description: a bad name, a bad point, a path that stands twice or that is
 // a branch of another.
 func (s Service) Validate() error {

@@ -245,7 +245,7 @@ func (f *face) publish(whole bool) bool {
 		return false
 	}
 	h := f.view.snapshot()
-	next := standing{Topics: map[string]string{}, Services: names(h)}
+	next, ordered := standing{Topics: map[string]string{}, Services: names(h)}, map[string]bool{}
 	var out []reports.Message
 	for _, g := range f.bridge.Stands(h, f.standing.Topics) {
 		all, values := f.messages(h, g)
@@ -266,7 +266,8 @@ func (f *face) publish(whole bool) bool {
 			next.Topics[topic] = ""
 		}
 		for _, msg := range all {
-			if !slices.Contains(next.Order, msg.Topic) {
+			if !ordered[msg.Topic] {
+				ordered[msg.Topic] = true
 				next.Order = append(next.Order, msg.Topic)
 			}
 		}
@@ -358,6 +359,7 @@ func message(m reports.Message) bus.Message {
 	return bus.Message{Topic: m.Topic, Payload: []byte(m.Payload), QoS: m.QoS, Retained: m.Retained}
 }
 
+// poke tells whoever waits at the channel, which has room for one.
 func poke(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

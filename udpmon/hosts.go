@@ -119,14 +119,7 @@ func (h *heard) end() {
 	if !h.asked.IsZero() {
 		h.ended++
 		h.asked = time.Time{}
-		h.poke()
-	}
-}
-
-func (h *heard) poke() {
-	select {
-	case h.news <- struct{}{}:
-	default: // it has been told already
+		poke(h.news)
 	}
 }
 
@@ -179,7 +172,7 @@ func (h *heard) age(now time.Time) []bus.Message {
 func (h *heard) changed(out []bus.Message) {
 	if len(out) > 0 {
 		h.dirty = true
-		h.poke()
+		poke(h.news)
 	}
 }
 

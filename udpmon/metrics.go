@@ -131,9 +131,9 @@ func (m *monitor) own() []prometheus.Metric {
 	}
 	all := []prometheus.Metric{outcomes}
 	one := func(name, kind, help string, v float64) {
-		all = append(all, prometheus.Metric{Name: name, Type: kind, Help: help, Samples: []prometheus.Sample{{Value: v}}})
+		all = append(all, prometheus.One(name, kind, help, v))
 	}
-	one("rollcall_mqtt_connected", prometheus.Gauge, "Whether udpmon is connected to the host's broker.", truth(m.client.Connected()))
+	one("rollcall_mqtt_connected", prometheus.Gauge, "Whether udpmon is connected to the host's broker.", prometheus.Truth(m.client.Connected()))
 	one("rollcall_mqtt_connects_total", prometheus.Counter, "Connections of udpmon to the host's broker since it started.", float64(m.connects.Load()))
 	one("rollcall_mqtt_dropped_total", prometheus.Counter, "Messages of udpmon that were dropped because the broker was gone or slow.", float64(m.client.Dropped()))
 	one("rollcall_mqtt_missed_total", prometheus.Counter, "Messages that came faster than udpmon could take them.", float64(m.client.Missed()))
@@ -150,13 +150,6 @@ func (m *monitor) own() []prometheus.Metric {
 	one("rollcall_broker_denied_total", prometheus.Counter, "Publishes and subscriptions that the embedded broker has refused.", float64(s.Denied))
 	one("rollcall_broker_turned_away_total", prometheus.Counter, "Connections that the embedded broker has closed at once, because there were too many.", float64(s.Turned))
 	return all
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // viewers are the views of the services that there are at a time. It is safe for concurrent use; its zero value has none.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -81,21 +80,14 @@ func (s *services) update(name string, change func(*entry)) {
 		s.shown--
 	}
 	if e.shown() != old.shown() || (e.shown() && e.Service != old.Service) {
-		s.poke()
-	}
-}
-
-func (s *services) poke() {
-	select {
-	case s.changed <- struct{}{}:
-	default: // it has been told already
+		poke(s.changed)
 	}
 }
 
 // described takes a retained description; an empty one removes the service.
 func (s *services) described(name string, payload []byte, now time.Time) {
-	var d reports.Service
-	if len(payload) > 0 && (len(payload) > maxDescription || json.Unmarshal(payload, &d) != nil || d.Name != name || d.Validate() != nil) {
+	d, ok := parseDescription(name, payload)
+	if !ok {
 		return // a program's own mistake on its own host; it stays as it was
 	}
 	s.update(name, func(e *entry) {
@@ -104,6 +96,18 @@ func (s *services) described(name string, payload []byte, now time.Time) {
 		sum := sha256.Sum256(payload)
 		copy(e.Digest[:], sum[:])
 	})
+}
+
+// parseDescription reads a retained description; an empty one is no service's. It reports false for one that is not valid.
+func parseDescription(name string, payload []byte) (reports.Service, bool) {
+	if len(payload) == 0 {
+		return reports.Service{}, true
+	}
+	if len(payload) > maxDescription {
+		return reports.Service{}, false
+	}
+	s, err := reports.ParseService(payload, name)
+	return s, err == nil
 }
 
 // classes returns the device classes of a service's points, each once.

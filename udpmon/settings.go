@@ -154,11 +154,8 @@ func (m *monitor) everyMinute() {
 		m.metrics.rest(time.Now())
 	}
 	m.lookAgain()
-	m.hosts.poke()
-	select {
-	case m.expired <- struct{}{}:
-	default: // it has been told already
-	}
+	poke(m.hosts.news)
+	poke(m.expired)
 }
 
 // describe tells the responder what the host says of itself from now on.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -102,8 +101,8 @@ func (v *view) note(name string, change func(*viewed) (was, is string)) {
 
 // describe takes a description; an empty one, or one that is not valid, leaves the service without.
 func (v *view) describe(name, payload string) {
-	var d reports.Service
-	if payload != "" && (len(payload) > maxDescription || json.Unmarshal([]byte(payload), &d) != nil || d.Name != name || d.Validate() != nil) {
+	d, ok := parseDescription(name, []byte(payload))
+	if !ok {
 		return
 	}
 	v.note(name, func(s *viewed) (was, is string) {

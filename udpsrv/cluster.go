@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -157,8 +156,11 @@ func (r retained) services(h *host) []reports.HostService {
 	}
 	for topic, payload := range r.kept {
 		name, ok := strings.CutSuffix(strings.TrimPrefix(topic, "/"+r.host+"/"), "/description")
-		var d reports.Service
-		if !ok || reports.Depth(payload) > reports.MaxDepth || json.Unmarshal(payload, &d) != nil || d.Name != name || d.Validate() != nil {
+		if !ok {
+			continue
+		}
+		d, err := reports.ParseService(payload, name)
+		if err != nil {
 			continue
 		}
 		if i := slices.IndexFunc(out, func(s reports.HostService) bool { return s.Name == name }); i >= 0 {

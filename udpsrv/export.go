@@ -149,7 +149,7 @@ func (x *exporter) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		{"rollcall_hosts_unread", "Hosts that answered, whose broker could not be read.", float64(x.unread)},
 		{"rollcall_sweep_duration_seconds", "How long the sweep and reading the brokers took.", x.took.Seconds()},
 	} {
-		all = append(all, prometheus.Metric{Name: m.name, Help: m.help, Type: prometheus.Gauge, Samples: []prometheus.Sample{{Value: m.v}}})
+		all = append(all, prometheus.One(m.name, prometheus.Gauge, m.help, m.v))
 	}
 	x.mu.Unlock()
 	w.Header().Set("Content-Type", prometheus.ContentType)

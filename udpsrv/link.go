@@ -123,14 +123,12 @@ func (l *link) described() (out []reports.Service) {
 	defer l.mu.Unlock()
 	for _, topic := range slices.Sorted(maps.Keys(l.retained)) {
 		segs := strings.Split(topic, "/")
-		if segs[len(segs)-1] != "description" || reports.Depth(l.retained[topic]) > reports.MaxDepth {
+		if segs[len(segs)-1] != "description" {
 			continue
 		}
-		var s reports.Service
-		if json.Unmarshal(l.retained[topic], &s) != nil || s.Validate() != nil || s.Name != segs[len(segs)-2] {
-			continue
+		if s, err := reports.ParseService(l.retained[topic], segs[len(segs)-2]); err == nil {
+			out = append(out, s)
 		}
-		out = append(out, s)
 	}
 	return out
 }

@@ -105,14 +105,14 @@ func Points(c reports.Cluster) []Metric {
 		}
 		b.add("rollcall_host_info", Gauge, "A host and what it is: the value is always 1.", 1, info...)
 		if h.Status != reports.Unknown {
-			b.add("rollcall_host_up", Gauge, "Whether the host says that it is online.", truth(h.Status == reports.Online), host)
+			b.add("rollcall_host_up", Gauge, "Whether the host says that it is online.", Truth(h.Status == reports.Online), host)
 		}
 		for _, s := range h.Services {
 			service := []Label{host, {"service", s.Name}}
 			if s.Status != reports.Unknown {
-				b.add("rollcall_service_up", Gauge, "Whether the service says that it is online.", truth(s.Status == reports.Online), append(service, Label{"function", s.Function})...)
+				b.add("rollcall_service_up", Gauge, "Whether the service says that it is online.", Truth(s.Status == reports.Online), append(service, Label{"function", s.Function})...)
 			}
-			b.add("rollcall_service_error", Gauge, "Whether the service says that something is wrong.", truth(s.Error != ""), service...)
+			b.add("rollcall_service_error", Gauge, "Whether the service says that something is wrong.", Truth(s.Error != ""), service...)
 			for _, p := range s.Points {
 				if v, ok := s.Values[p.Path]; ok && p.Access.Has(reports.Get) && s.Status != reports.Offline {
 					b.point(service, p, v)
@@ -148,7 +148,13 @@ func (b *builder) metrics() (out []Metric) {
 	return out
 }
 
-func truth(b bool) float64 {
+// One returns a metric of one sample without labels.
+func One(name, kind, help string, v float64) Metric {
+	return Metric{Name: name, Type: kind, Help: help, Samples: []Sample{{Value: v}}}
+}
+
+// Truth returns 1 for true and 0 for false.
+func Truth(b bool) float64 {
 	if b {
 		return 1
 	}
@@ -161,11 +167,11 @@ func (b *builder) point(service []Label, p reports.Point, payload string) {
 	switch p.Type {
 	case reports.Bool:
 		if payload == "ON" || payload == "OFF" {
-			b.add("rollcall_state", Gauge, "A point that is on (1) or off (0).", truth(payload == "ON"), append(at, Label{"class", p.Class})...)
+			b.add("rollcall_state", Gauge, "A point that is on (1) or off (0).", Truth(payload == "ON"), append(at, Label{"class", p.Class})...)
 		}
 	case reports.Enum:
 		for _, o := range p.Options {
-			b.add("rollcall_option", Gauge, "An option of a point that has several: 1 is the one that holds.", truth(o == payload), append(at, Label{"option", o})...)
+			b.add("rollcall_option", Gauge, "An option of a point that has several: 1 is the one that holds.", Truth(o == payload), append(at, Label{"option", o})...)
 		}
 	case reports.Int, reports.Float:
 		v, err := strconv.ParseFloat(payload, 64)
