@@ -47,6 +47,7 @@ var level = map[string]int{
 	"rollcall/reports/janitoo/wire": 0,
 	"rollcall/reports/live":         2,
 	"rollcall/config":               1,
+	"rollcall/config/janitoo":       2,
 	"rollcall/internal/bus":         1,
 	"rollcall/internal/broker":      1,
 	"rollcall/internal/discover":    1,
