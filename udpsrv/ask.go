@@ -28,6 +28,7 @@ type asking struct {
 	port       int
 	via        string
 	topic      string
+	silent     bool // it goes on for ever: how far it is does not matter
 }
 
 // How long is listened unless the user says: a sweep by UDP ends by itself long before, one that collects answers at a broker
@@ -203,6 +204,8 @@ type round struct {
 	dropped int               // answers by MQTT that came too fast
 	whole   bool              // it was not interrupted
 	show    func(news)
+
+	progress *progress
 }
 
 // took returns how long the sweep took, as a person reads it.
@@ -212,6 +215,10 @@ func (rd *round) took() time.Duration { return rd.elapsed.Round(time.Millisecond
 // interruption is no error: what was heard until then is returned.
 func (q *asking) ask(ctx context.Context, a *app, c *collector, expect []discover.Known, show func(news)) (*round, error) {
 	rd := &round{roll: newRoll(), id: rand.Uint64N(1<<53-1) + 1, show: show}
+	if !q.silent {
+		rd.progress = a.begin("asking who is there")
+		defer rd.progress.end()
+	}
 	conf, who, err := q.config(ctx, a, rd.id, expect)
 	if err != nil {
 		return rd, err
@@ -310,6 +317,9 @@ func (rd *round) listen(ctx context.Context, answers <-chan discover.Answer, rep
 
 // take shows what an answer added, if it added anything.
 func (rd *round) take(h *host, services []reports.FoundService, fresh bool) {
+	if h != nil {
+		rd.progress.set("asking who is there: %s", plural(len(rd.hosts), "host"))
+	}
 	if h != nil && rd.show != nil && (fresh || len(services) > 0) {
 		rd.show(news{h, services, fresh})
 	}

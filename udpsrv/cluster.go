@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rollcall/internal/bus"
@@ -50,11 +51,15 @@ func (a *app) cluster(ctx context.Context, rd *round, values bool) (reports.Clus
 	hosts := rd.sorted()
 	all, errs := make([]reports.Host, len(hosts)), make([]error, len(hosts))
 	var running sync.WaitGroup
+	var read atomic.Int64
+	p := a.begin("reading what %s say", plural(len(hosts), "host"))
+	defer p.end()
 	slots := make(chan struct{}, readAtOnce)
 	for i, h := range hosts {
 		slots <- struct{}{}
 		running.Go(func() {
 			all[i], errs[i] = a.describe(ctx, h, values)
+			p.set("reading what hosts say: %d of %d", read.Add(1), len(hosts))
 			<-slots
 		})
 	}

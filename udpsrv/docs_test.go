@@ -38,6 +38,19 @@ func topicsOf(t *testing.T, document string) map[string]any {
 	return d.Properties
 }
 
+// wholeDocs returns the document of pizero2 with all its services: on a busy machine its broker may be given up too soon.
+func (l *laptop) wholeDocs(format, to string) (document string) {
+	l.t.Helper()
+	for range 10 {
+		document, _ = l.want(exitOK, "docs", "--format", format, "--to", to)
+		if strings.Contains(document, "pump") && strings.Contains(document, "cups") {
+			return document
+		}
+	}
+	l.t.Errorf("%s: without all services: %s", format, document)
+	return document
+}
+
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	url := bustest.Start(t)
@@ -62,8 +75,7 @@ func TestDocs(t *testing.T) {
 		t.Errorf("stderr %q does not say that closed was not read", stderr)
 	}
 	for _, f := range faces.All() {
-		first, _ := l.want(exitOK, "docs", "--format", f.Name, "--to", to)
-		if again, _ := l.want(exitOK, "docs", "--format", f.Name, "--to", closed.addr+","+r.addr); again != first {
+		if first, again := l.wholeDocs(f.Name, to), l.wholeDocs(f.Name, closed.addr+","+r.addr); again != first {
 			t.Errorf("%s: the same cluster gave other bytes", f.Name)
 		}
 	}

@@ -83,8 +83,10 @@ func (e *exporting) run(ctx context.Context, a *app) error {
 	fmt.Fprintf(a.err, "metrics on http://%s/metrics, targets on http://%s/targets\n", l.Addr(), l.Addr())
 	tick := time.NewTicker(e.every)
 	defer tick.Stop()
+	first := a.begin("looking for hosts")
 	for {
-		if _, err := x.look(ctx); err != nil && ctx.Err() == nil {
+		_, err := x.look(ctx)
+		if first.end(); err != nil && ctx.Err() == nil {
 			a.warnf("%v", err)
 		}
 		select {

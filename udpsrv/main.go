@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // runIn is run in an environment.
 func runIn(ctx context.Context, getenv func(string) string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: &output{w: stdout, term: terminalOf(stdout, getenv)}, err: &output{w: stderr, term: terminalOf(stderr, getenv)}}
+	withStatusLine(a.out, a.err)
 	root := newRoot(a)
 	root.SetArgs(keepNegative(args))
 	cmd, err := root.ExecuteContextC(ctx)

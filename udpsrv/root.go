@@ -67,20 +67,40 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 	return root
 }
 
+// build is what the version command prints.
+type build struct {
+	Version string `json:"version"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	Go      string `json:"go"`
+}
+
+// thisBuild returns what this program was built from, and for what.
+func thisBuild() build {
+	v := version
+	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
+		v = info.Main.Version
+	}
+	return build{cmp.Or(v, "(devel)"), runtime.GOOS, runtime.GOARCH, runtime.Version()}
+}
+
 func newVersion(a *app) *cobra.Command {
-	return &cobra.Command{
+	var f format
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: action(func(context.Context, []string) error {
-			v := version
-			if info, ok := debug.ReadBuildInfo(); ok && v == "" {
-				v = info.Main.Version
+			b := thisBuild()
+			if f.asked() {
+				return f.print(a.out, b)
 			}
-			_, err := fmt.Fprintf(a.out, "udpsrv %s %s/%s %s\n", cmp.Or(v, "(devel)"), runtime.GOOS, runtime.GOARCH, runtime.Version())
+			_, err := fmt.Fprintf(a.out, "udpsrv %s %s/%s %s\n", b.Version, b.OS, b.Arch, b.Go)
 			return err
 		}),
 	}
+	f.flags(cmd, "it")
+	return cmd
 }
 
 // newHelp is cobra's help command, except that an unknown topic is an error of usage.

@@ -37,6 +37,7 @@ func (o *asked) command(ctx context.Context, a *app, t target, verb string, fiel
 	if err := fits(t, verb, fields); err != nil {
 		return nil, err
 	}
+	defer a.begin("waiting for %s", t).end()
 	err = a.reach(ctx, t, &o.asking, func(ctx context.Context, l *link) error {
 		r, err := l.command(ctx, verb, fields(l), o.timeout)
 		if data = r.Data; err == nil && r.Error != "" {
@@ -107,6 +108,7 @@ what it says of itself.`,
 
 // describe prints the retained description of a service.
 func (o *asked) describe(ctx context.Context, a *app, t target) error {
+	defer a.begin("waiting for %s", t).end()
 	return a.reach(ctx, t, &o.asking, func(_ context.Context, l *link) error {
 		raw := l.payload(l.topics().To("description"))
 		if len(raw) == 0 {

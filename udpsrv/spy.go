@@ -68,8 +68,14 @@ func (s *spying) run(ctx context.Context, a *app, topics []string) error {
 			return err
 		}
 	}
+	p := a.begin("connecting")
+	defer p.end()
+	listen := func(ctx context.Context, l *link) error {
+		p.end()
+		return s.listen(ctx, a, l, topics)
+	}
 	if s.host != "" {
-		err := a.reach(ctx, target{host: s.host}, &s.asking, func(ctx context.Context, l *link) error { return s.listen(ctx, a, l, topics) })
+		err := a.reach(ctx, target{host: s.host}, &s.asking, listen)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -83,7 +89,7 @@ func (s *spying) run(ctx context.Context, a *app, topics []string) error {
 	if err != nil {
 		return err
 	}
-	err = withBroker(ctx, a, b, connectWait, func(ctx context.Context, l *link) error { return s.listen(ctx, a, l, topics) })
+	err = withBroker(ctx, a, b, connectWait, listen)
 	if ctx.Err() != nil {
 		return nil // being interrupted is how spy ends
 	}

@@ -75,7 +75,9 @@ func (s *sweeping) run(ctx context.Context, a *app) (err error) {
 	}
 	var c *collector
 	if s.via != viaUDP {
-		if c, err = openCollector(ctx, a, s.topic); err != nil {
+		p := a.begin("connecting to the broker that collects")
+		c, err = openCollector(ctx, a, s.topic)
+		if p.end(); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, c.close()) }()

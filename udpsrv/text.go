@@ -14,12 +14,20 @@ import (
 type output struct {
 	mu     sync.Mutex
 	w      io.Writer
-	term   *terminal // nil: it is none
+	term   *terminal   // nil: it is none
+	status *statusLine // on the same terminal; nil: none
 	failed error
 }
 
 // Write writes b and remembers the first error.
 func (o *output) Write(b []byte) (int, error) {
+	if o.status != nil {
+		return o.status.over(b, o.write)
+	}
+	return o.write(b)
+}
+
+func (o *output) write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n, err := o.w.Write(b)

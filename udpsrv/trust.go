@@ -2,11 +2,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +13,14 @@ import (
 	"rollcall/internal/trust"
 )
 
+// shownKey is what the key commands print of a key.
+type shownKey struct {
+	Line        string `json:"line"` // as authorized_operators has it
+	Fingerprint string `json:"fingerprint"`
+	Comment     string `json:"comment"`
+	Certificate string `json:"certificate,omitempty"` // PEM
+}
+
 func newKeyCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
@@ -22,74 +28,97 @@ func newKeyCommand(a *app) *cobra.Command {
 		RunE:  func(*cobra.Command, []string) error { return usagef("key takes show or new") },
 	}
 	var certificate bool
+	var f format
 	show := &cobra.Command{
 		Use:     "show",
 		Short:   "Print the public line of the operator key, which authorized_operators files have",
 		Example: "  udpsrv key show\n  udpsrv key show --certificate > alice.pem",
 		Args:    noArgs,
-		RunE: action(func(context.Context, []string) error {
-			who, err := a.who()
-			if err != nil {
-				return err
-			}
-			if certificate {
-				pem, err := who.key.CertificatePEM()
-				if err != nil {
-					return err
-				}
-				_, err = a.out.Write(pem)
-				return err
-			}
-			fmt.Fprintf(a.err, "%s\n", who.key.Public().Fingerprint())
-			_, err = fmt.Fprintln(a.out, who.key.Public())
-			return err
-		}),
+		RunE:    action(func(context.Context, []string) error { return a.showKey(&f, certificate) }),
 	}
 	show.Flags().BoolVar(&certificate, "certificate", false, "print the certificate that brokers see instead, as PEM")
+	f.flags(show, "the key")
 	var force bool
+	var made format
 	fresh := &cobra.Command{
 		Use:   "new",
 		Short: "Make a new operator key; hosts have to be told of it",
 		Args:  noArgs,
-		RunE:  action(func(context.Context, []string) error { return a.newKey(force) }),
+		RunE:  action(func(context.Context, []string) error { return a.newKey(&made, force) }),
 	}
 	fresh.Flags().BoolVar(&force, "replace", false, "replace the key that is there; hosts that know only that one are out of reach then")
+	made.flags(fresh, "the new key")
 	cmd.AddCommand(show, fresh)
 	return cmd
 }
 
-func (a *app) newKey(force bool) error {
+func (a *app) showKey(f *format, certificate bool) error {
+	who, err := a.who()
+	if err != nil {
+		return err
+	}
+	var pem []byte
+	if certificate {
+		if pem, err = who.key.CertificatePEM(); err != nil {
+			return err
+		}
+	}
+	public := who.key.Public()
+	switch {
+	case f.asked():
+		return f.print(a.out, shownKey{public.String(), public.Fingerprint(), public.Comment, string(pem)})
+	case certificate:
+		_, err = a.out.Write(pem)
+		return err
+	}
+	fmt.Fprintf(a.err, "%s\n", public.Fingerprint())
+	_, err = fmt.Fprintln(a.out, public)
+	return err
+}
+
+func (a *app) newKey(f *format, force bool) error {
 	dir, err := a.keyDir()
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(dir, operatorKeyFile)
+	var key trust.Key
 	if force {
-		key, err := trust.NewKey(ownComment())
-		if err != nil {
-			return err
+		if key, err = trust.NewKey(ownComment()); err == nil {
+			err = key.Replace(path)
 		}
-		if err := key.Replace(path); err != nil {
-			return err
+	} else {
+		fresh := false
+		if key, fresh, err = trust.LoadOrMakeKey(path, ownComment()); err == nil && !fresh {
+			err = fmt.Errorf("there is a key: %s; --replace replaces it", path)
 		}
-		_, err = fmt.Fprintln(a.out, key.Public())
-		return err
 	}
-	key, fresh, err := trust.LoadOrMakeKey(path, ownComment())
+	public := key.Public()
 	switch {
 	case err != nil:
 		return err
-	case !fresh:
-		return fmt.Errorf("there is a key: %s; --replace replaces it", path)
+	case f.asked():
+		return f.print(a.out, shownKey{public.String(), public.Fingerprint(), public.Comment, ""})
 	}
-	_, err = fmt.Fprintln(a.out, key.Public())
+	_, err = fmt.Fprintln(a.out, public)
 	return err
 }
 
 // trusting is the options of trust.
 type trusting struct {
 	asking
+	format
 	yes, forget bool
+}
+
+// trusted is what trust prints of a host for programs.
+type trusted struct {
+	Hostname    string `json:"hostname"`
+	ID          string `json:"id"`
+	IPAddr      string `json:"ipaddr,omitempty"`
+	Key         string `json:"key"`
+	Fingerprint string `json:"fingerprint"`
+	Known       bool   `json:"known"` // it was before
 }
 
 func newTrust(a *app) *cobra.Command {
@@ -108,7 +137,8 @@ func newTrust(a *app) *cobra.Command {
 			return o.run(ctx, a, args[0])
 		}),
 	}
-	o.flags(cmd)
+	o.asking.flags(cmd)
+	o.format.flags(cmd, "the key of the host")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "remember the key without asking")
 	cmd.Flags().BoolVar(&o.forget, "forget", false, "forget the key instead")
 	cmd.AddCommand(newTrustMosquitto(a))
@@ -157,13 +187,24 @@ func (o *trusting) run(ctx context.Context, a *app, name string) error {
 	k := trust.KnownHost{Name: h.Hostname, ID: trust.HostID(id), PublicKey: trust.PublicKey{Key: h.key}}
 	if err := who.known.Check(k); !errors.Is(err, trust.ErrUnknownHost) {
 		fmt.Fprintf(a.err, "%s is known already: %s\n", k.Name, k.Fingerprint())
-		return err
+		return errors.Join(err, o.show(a, h, k, true))
 	}
 	fmt.Fprintf(a.err, "%s at %s has the key %s\n", k.Name, h.IPAddr, k.Fingerprint())
 	if !o.yes && !a.confirm("Remember it? (yes/no) ") {
 		return errors.New("not remembered")
 	}
-	return who.known.Add(k)
+	if err := who.known.Add(k); err != nil {
+		return err
+	}
+	return o.show(a, h, k, false)
+}
+
+// show prints the key of a host for a program.
+func (o *trusting) show(a *app, h *host, k trust.KnownHost, known bool) error {
+	if !o.asked() {
+		return nil
+	}
+	return o.print(a.out, trusted{k.Name, h.ID, h.IPAddr, k.PublicKey.String(), k.Fingerprint(), known})
 }
 
 // confirm asks a person, who says yes and nothing else to agree.
@@ -176,104 +217,3 @@ func (a *app) confirm(question string) bool {
 	line, _ := bufio.NewReader(in).ReadString('\n') // no answer is no
 	return strings.TrimSpace(line) == "yes"
 }
-
-// enrolling is the options of enroll.
-type enrolling struct {
-	rights, ssh, file, state string
-	print                    bool
-}
-
-func newEnroll(a *app) *cobra.Command {
-	var o enrolling
-	cmd := &cobra.Command{
-		Use:   "enroll HOST...",
-		Short: "Have hosts obey this laptop: adds its key to their authorized_operators over SSH",
-		Long: `Have hosts obey this laptop: adds the line of its operator key to their authorized_operators over SSH, has udpmon read it, and
-remembers the host's key, which SSH vouches for. HOST is what ssh takes. With --print nothing is done; the command to be pasted
-on the host is printed.`,
-		Example: "  udpsrv enroll pizero1 pizero2\n  udpsrv enroll --rights read pi@192.168.1.50\n  udpsrv enroll --print",
-		RunE: action(func(ctx context.Context, args []string) error {
-			return o.run(ctx, a, args)
-		}),
-	}
-	f := cmd.Flags()
-	f.StringVar(&o.rights, "rights", trust.All.String(), "what this laptop may do there: read, control, setup")
-	f.StringVar(&o.ssh, "ssh", "ssh", "command that connects, with its options")
-	f.StringVar(&o.file, "file", "/etc/rollcall/authorized_operators", "file on the host")
-	f.StringVar(&o.state, "state-dir", "/var/lib/rollcall", "folder of the host's key there")
-	f.BoolVar(&o.print, "print", false, "print the command for the host instead")
-	return cmd
-}
-
-// script adds a line to a file once, keeps others from writing it, has the daemon read it and prints the host's id and key.
-const script = `set -e
-as=; [ "$(id -u)" = 0 ] || as=sudo
-$as sh -ec '
-mkdir -p "$(dirname "$2")"; touch "$2"; chmod 644 "$2"
-grep -qF "$(printf "%%s" "$1" | grep -o "ssh-ed25519 [^ ]*")" "$2" || printf "%%s\n" "$1" >>"$2"
-if [ -d /run/systemd/system ]; then systemctl reload udpmon || true; fi
-for f in host_id host_key.pub; do if [ -r "$3/$f" ]; then cat "$3/$f"; fi; done
-hostname' sh %s %s %s
-`
-
-func (o *enrolling) run(ctx context.Context, a *app, hosts []string) error {
-	rights, err := trust.ParseRights(o.rights)
-	if err != nil {
-		return usagef("--rights: %v", err)
-	}
-	if len(hosts) == 0 && !o.print {
-		return usagef("enroll takes at least one HOST, or --print")
-	}
-	who, err := a.who()
-	if err != nil {
-		return err
-	}
-	line := trust.Operator{PublicKey: who.key.Public(), Rights: rights}.Line()
-	if o.print {
-		_, err := fmt.Fprintf(a.out, "echo %s | sudo tee -a %s && sudo systemctl reload udpmon\n", quote(line), quote(o.file))
-		return err
-	}
-	text := fmt.Sprintf(script, quote(line), quote(o.file), quote(o.state))
-	var errs []error
-	for _, host := range hosts {
-		if strings.HasPrefix(host, "-") || host == "" {
-			return usagef("%q is no host", host)
-		}
-		if err := o.enroll(ctx, a, who, host, text); err != nil {
-			errs = append(errs, fmt.Errorf("enroll at %s: %w", host, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (o *enrolling) enroll(ctx context.Context, a *app, who *identity, host, text string) error {
-	args := strings.Fields(o.ssh)
-	if len(args) == 0 {
-		return usagef("--ssh is empty")
-	}
-	cmd := exec.CommandContext(ctx, args[0], append(args[1:], host, "sh", "-s")...)
-	var out bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), &out, a.err
-	if err := cmd.Run(); err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 3 {
-		fmt.Fprintf(a.err, "%s obeys this laptop; it has no key yet: start udpmon there, then udpsrv trust HOST\n", host)
-		return nil
-	}
-	id, ok := parseID(strings.TrimSpace(lines[0]))
-	key, err := trust.ParsePublicKey(lines[1])
-	if err != nil || !ok {
-		return fmt.Errorf("its key can't be read: %q", lines[:2])
-	}
-	name := key.Comment // udpmon writes the name that it answers by
-	if err := who.known.Add(trust.KnownHost{Name: name, ID: trust.HostID(id), PublicKey: key}); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.err, "%s obeys this laptop; its key %s is remembered\n", name, key.Fingerprint())
-	return nil
-}
-
-// quote returns s as one word of a shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -147,6 +147,7 @@ func marked(mark string, services []reports.FoundService) []markedRow {
 func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
 	hellos, stop := s.listenHello(ctx, a)
 	defer stop()
+	s.silent = true
 	t := newFound(a.out, true)
 	f := &follower{a: a, warned: map[string]bool{}, print: func(e event) error { return e.print(a, t, &s.format) }}
 	for ctx.Err() == nil {
