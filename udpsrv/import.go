@@ -17,10 +17,10 @@ import (
 type importing struct {
 	out      string
 	password string
-	json     bool
+	format
 }
 
-// imported is what import --json prints.
+// imported is what import --json and --yaml print.
 type imported struct {
 	YAML  string       `json:"yaml"`
 	Notes []importNote `json:"notes"`
@@ -68,13 +68,13 @@ as FILE:LINE, with the reason. Passwords are not copied into it. FILE - is stdin
 	}
 	cmd.Flags().StringVarP(&i.out, "output", "o", "", "file to write to; default: stdout")
 	cmd.Flags().StringVar(&i.password, "password-file", "", "file to put the broker's password into, which the configuration then names; an absolute path")
-	cmd.Flags().BoolVar(&i.json, "json", false, "print an object with the configuration and the lines that were not carried over")
+	i.format.flags(cmd, "the configuration and the lines that were not carried over")
 	return cmd
 }
 
 func (i *importing) run(ctx context.Context, a *app, files []string) error {
-	if i.json && i.out != "" {
-		return usagef("--json goes to stdout, and not with -o")
+	if i.asked() && i.out != "" {
+		return usagef("--json and --yaml go to stdout, and not with -o")
 	}
 	if i.password != "" && !filepath.IsAbs(i.password) {
 		return usagef("--password-file: %q is no absolute path", i.password)
@@ -100,12 +100,12 @@ func (i *importing) run(ctx context.Context, a *app, files []string) error {
 			return err
 		}
 	}
-	if i.json {
+	if i.asked() {
 		o := imported{YAML: string(result.YAML), Notes: []importNote{}}
 		for _, n := range result.Notes {
 			o.Notes = append(o.Notes, importNote(n))
 		}
-		return printJSON(a.out, o)
+		return i.print(a.out, o)
 	}
 	for _, n := range result.Notes {
 		fmt.Fprintln(a.err, clean(n.String()))

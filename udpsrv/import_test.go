@@ -69,7 +69,7 @@ func TestImportJanitooRefuses(t *testing.T) {
 		{"import openhab x", exitUsage, `import takes one of janitoo, got "openhab" (see udpsrv import --help)`},
 		{"import janitoo", exitUsage, "janitoo takes 1 to 64 files, got 0 (see udpsrv import janitoo --help)"},
 		{"import janitoo x --bogus", exitUsage, "unknown flag: --bogus (see udpsrv import janitoo --help)"},
-		{"import janitoo x --json -o y", exitUsage, "--json goes to stdout, and not with -o (see udpsrv import janitoo --help)"},
+		{"import janitoo x --json -o y", exitUsage, "--json and --yaml go to stdout, and not with -o (see udpsrv import janitoo --help)"},
 		{"import janitoo x --password-file y", exitUsage, `--password-file: "y" is no absolute path (see udpsrv import janitoo --help)`},
 		{"import janitoo /nonexistent/x", exitFail, "open /nonexistent/x: no such file or directory"},
 		{"import janitoo " + bad, exitFail, bad + ":3: neither a comment nor key = value"},
