@@ -153,6 +153,15 @@ var gpioSetupFeatures = []gpioFeature{
 		}
 		f.refuse("setup", "outputs: {a: {pin: 4, as: rellay}}", "rellay", "relay")
 	}},
+	{"a reload of the configuration leaves what stays the same", "", func(f *features) {
+		f.reload("host: pi\nagents: {gpio: {chip: bank, outputs: {a: {pin: 4}}}}\n")
+		f.do("set/output/a", "ON")
+		f.reload("host: pi\nagents: {gpio: {chip: bank, outputs: {a: {pin: 4}, b: {pin: 5}}, log: debug}}\n")
+		f.wantState("output/a", "ON")
+		f.wantLevel(4, 1)
+		f.do("set/output/b", "ON")
+		f.wantLevel(5, 1)
+	}},
 	{"a line that another process holds", "", func(f *features) {
 		chip, err := f.open("bank")
 		if err != nil {

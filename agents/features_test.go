@@ -42,6 +42,7 @@ type features struct {
 	broker *bustest.Broker
 	client *bus.Client
 	dir    string
+	runner *Runner
 	stop   func()
 
 	mu     sync.Mutex
@@ -81,17 +82,38 @@ func (f *features) hear(m bus.Message) {
 	}
 }
 
-// run runs the service until stop or the end of the test.
-func (f *features) run() {
+// config returns the configuration of the host.
+func (f *features) config() config.Config {
 	f.t.Helper()
 	conf, err := config.Parse("rollcall.yaml", []byte(f.conf+"state_dir: "+f.dir+"\nbroker: {url: "+f.broker.URL()+"}\n"))
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r, err := NewRunner(RunnerConfig{Config: conf, Factories: All(), Log: slog.New(slog.DiscardHandler), Root: f.root, OpenChip: f.open})
+	return conf
+}
+
+// reload has the runner take another configuration, with something else about the service, and waits until it is online again.
+func (f *features) reload(conf string) {
+	f.t.Helper()
+	f.conf = conf
+	described := len(f.heard(f.base + "description"))
+	ctx, cancel := context.WithTimeout(f.t.Context(), featurePatience)
+	defer cancel()
+	if err := f.runner.Reload(ctx, f.config()); err != nil {
+		f.t.Fatal(err)
+	}
+	f.await("another description", func() bool { return len(f.all[f.base+"description"]) > described })
+	f.wantState("status", "online")
+}
+
+// run runs the service until stop or the end of the test.
+func (f *features) run() {
+	f.t.Helper()
+	r, err := NewRunner(RunnerConfig{Config: f.config(), Factories: All(), Log: slog.New(slog.DiscardHandler), Root: f.root, OpenChip: f.open})
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.runner = r
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }() // stop waits for it

@@ -79,7 +79,7 @@ type gpioAgent struct {
 	queue    gpioQueue
 	totals   *input.Totals
 	told     gpioTold
-	faults   map[string]bool // what stands on the error topic
+	faults   map[string]error // what stands on the error topic
 	kept     gpioKept
 	link     gpioLink
 	saver    gpioSaver

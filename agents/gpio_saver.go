@@ -123,13 +123,13 @@ func (a *gpioAgent) fault(about string, err error) {
 	if err != nil {
 		a.log.Error("fault", "about", about, "err", err)
 	}
-	if a.deps.Link != nil && (err != nil || a.faults[about]) {
+	if a.deps.Link != nil && (err != nil || a.faults[about] != nil) {
 		a.deps.Link.Fault(about, err)
 	}
 	if a.faults == nil {
-		a.faults = map[string]bool{}
+		a.faults = map[string]error{}
 	}
-	a.faults[about] = err != nil
+	a.faults[about] = err
 }
 
 // awaitSave waits for the save that runs, if any.

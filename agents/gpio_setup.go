@@ -80,15 +80,8 @@ func gpioFrame(doc []byte) []byte {
 
 // restore brings a saved set-up into force.
 func (a *gpioAgent) restore(doc []byte) error {
-	node, err := config.ParseNode(a.file(gpioSetupFile), doc)
+	node, kept, err := gpioParseSaved(a.file(gpioSetupFile), doc)
 	if err != nil {
-		return err
-	}
-	if node.IsZero() {
-		return fmt.Errorf("%s is empty", a.file(gpioSetupFile))
-	}
-	var kept gpioOptions
-	if err := node.Decode(&kept); err != nil {
 		return err
 	}
 	a.present.options.Chip = cmp.Or(kept.Chip, a.present.options.Chip)

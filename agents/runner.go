@@ -170,10 +170,11 @@ func (r *Runner) replace(ctx context.Context, p plan) {
 	var ended []*running
 	for name, old := range r.running {
 		i := p.index(name)
-		if i >= 0 && !moved && p.entries[i].same(old.entry) {
+		if i >= 0 && !moved && p.entries[i].same(old.entry) && !old.handover.refused.Load() {
 			continue
 		}
 		old.retired.Store(i < 0 || p.host != r.plan.host)
+		old.handover.wanted.Store(i >= 0 && p.entries[i].kind == old.entry.kind && p.stateDir == r.plan.stateDir)
 		old.stop()
 		ended = append(ended, old)
 		delete(r.running, name)
@@ -182,14 +183,16 @@ func (r *Runner) replace(ctx context.Context, p plan) {
 		r.reporter.stop()
 		r.reporter = nil
 	}
+	left := map[string]Reloader{}
 	for _, old := range ended {
 		<-old.done
+		left[old.entry.name] = old.handover.left
 	}
 	r.plan = p
 	var services []*service
 	for _, e := range p.entries {
 		if r.running[e.name] == nil {
-			r.running[e.name] = r.start(ctx, e)
+			r.running[e.name] = r.start(ctx, e, left[e.name])
 		}
 		services = append(services, r.running[e.name].service)
 	}
@@ -199,13 +202,15 @@ func (r *Runner) replace(ctx context.Context, p plan) {
 	}
 }
 
-// start starts the service of an entry.
-func (r *Runner) start(ctx context.Context, e entry) *running {
+// start starts the service of an entry, with the agent that one of before has left, or nil.
+func (r *Runner) start(ctx context.Context, e entry, heir Reloader) *running {
 	ctx, stop := context.WithCancel(ctx)
 	s := &running{service: newService(e, r.plan.host, r.beat, r.log), stop: stop, done: make(chan struct{})}
+	s.handover.heir = heir
 	broker := r.plan.broker
 	go func() { // stopAll or replace wait for it
 		defer close(s.done)
+		defer s.disown()
 		if err := s.run(ctx, broker, &s.retired); err != nil {
 			s.log.Error("service can't run", "err", err)
 			s.started()

@@ -31,14 +31,14 @@ type entry struct {
 	deps       Deps
 }
 
-// make constructs the agent. The link may be nil.
-func (e entry) make(log *slog.Logger, l *link) (Agent, error) {
+// with returns what the agent gets from outside. The link may be nil.
+func (e entry) with(log *slog.Logger, l *link) Deps {
 	d := e.deps
 	d.Service, d.Log = e.name, log
 	if l != nil {
 		d.Link = l
 	}
-	return e.factory.New(e.options, d)
+	return d
 }
 
 // same reports whether two entries mean the same, so that a service of the one need not be disturbed for the other.

@@ -67,6 +67,7 @@ type service struct {
 	ghosts      map[string]bool          // paths whose states may stand at the broker
 	polls       map[string]time.Duration // set at run time, by path
 	faults      faults
+	handover    handover
 }
 
 // intake is a command as it came in.

@@ -120,7 +120,7 @@ func (s *service) stop() {
 				return
 			}
 		}
-		if s.call == nil && s.inst != nil {
+		if s.call == nil && s.inst != nil && !s.leave() {
 			s.closeAgent()
 		}
 	}

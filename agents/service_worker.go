@@ -198,8 +198,14 @@ func (s *service) make() {
 	s.inst = newInstance(s.links.open())
 	s.retryAt = time.Time{}
 	inst, desc := s.inst, reports.Service{}
+	heir, refused := s.handover.heir, error(nil)
+	s.handover.heir = nil
+	if heir != nil {
+		inst.agent = heir
+	}
 	s.begin("start", makeTimeout, func(context.Context) error {
-		agent, err := s.entry.make(s.log, inst.link)
+		agent, why, err := s.handover.make(heir, s.entry, s.entry.with(s.log, inst.link))
+		refused = why
 		if err != nil {
 			if setupper, ok := agent.(Setupper); ok {
 				inst.agent, inst.waits = agent, setupper
@@ -215,6 +221,7 @@ func (s *service) make() {
 	}, func(err error) {
 		if err == nil {
 			err = s.describe(desc)
+			s.refuse(refused)
 		}
 		if _, panicked := errors.AsType[*panicError](err); err != nil && !panicked { // finish sees to a panic
 			s.fail(fmt.Errorf("start: %w", err))
