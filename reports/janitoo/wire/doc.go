@@ -51,6 +51,21 @@ func decode(raw json.RawMessage) any {
 	if len(raw) == 0 {
 		return nil
 	}
+	switch raw[0] { // most values are simple, and a network has many
+	case 'n':
+		return nil
+	case 't', 'f':
+		return raw[0] == 't'
+	case '"':
+		var s string
+		if json.Unmarshal(raw, &s) != nil {
+			return nil // it was parsed as a part of an object
+		}
+		return s
+	case '{', '[':
+	default:
+		return json.Number(raw)
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var v any
@@ -140,6 +155,9 @@ func Marshal(v any) []byte {
 		panic(err)
 	}
 	in := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if !bytes.ContainsFunc(in, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return in
+	}
 	out := make([]byte, 0, len(in))
 	for len(in) > 0 {
 		r, n := utf8.DecodeRune(in)
