@@ -12,7 +12,7 @@ STATIC    := go run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 FUZZTIME  ?= 20s
 export CGO_ENABLED ?= 0
 
-.PHONY: help build test check demo run cross bench fuzz lab install uninstall docs clean
+.PHONY: help build test check demo run cross bench fuzz lab install uninstall docs man clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,11 +45,14 @@ lab: build ## the tests on many hosts and on a real kernel's GPIO; as root
 	lab/lab.sh
 
 # sudo often hides go: then what `make build` made is installed.
-install: $(if $(shell command -v go 2>/dev/null),build) ## install binaries, units and an example configuration below DESTDIR
+install: $(if $(shell command -v go 2>/dev/null),build) ## install binaries, units, manual pages, completion and an example configuration below DESTDIR
 	systemd/install.sh '$(DESTDIR)' '$(PREFIX)' '$(SYSCONF)' '$(UDEVDIR)'
 
 uninstall: ## take away what install has put in place; a changed configuration stays
 	systemd/install.sh --remove '$(DESTDIR)' '$(PREFIX)' '$(SYSCONF)' '$(UDEVDIR)'
+
+man: build ## write the manual pages into bin/man
+	bin/udpsrv man bin/man && bin/udpmon man bin/man && bin/agentd man bin/man
 
 docs: ## write the generated part of docs/ anew
 	go test ./docs -run "Generated|AgentPages|GPIOTable" -update

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rollcall/config"
+	"rollcall/internal/man"
 	"rollcall/internal/run"
 )
 
@@ -58,6 +59,9 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, stdout, s
 	}
 	cmd.Flags().StringVar(&path, "config", "", "configuration file; without it the defaults hold")
 	cmd.Flags().BoolVar(&check, "check", false, "check the configuration and exit")
+	cmd.AddCommand(man.Command(manual()))
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return cmd.Help() }})
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -69,4 +73,15 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, stdout, s
 		return failure
 	}
 	return run.ExitOK
+}
+
+// manual is what the manual page says beside the flags.
+func manual() man.Config {
+	return man.Config{Section: 8, Version: version, About: []man.Part{
+		{Title: "FILES", Text: `  /etc/rollcall/rollcall.yaml         the configuration
+  /etc/rollcall/authorized_operators  who may ask and control
+  /var/lib/rollcall                   the host's id and key, set-ups, what the broker retains`},
+		{Title: "SIGNALS", Text: "SIGHUP reads the configuration again: all of it holds, or nothing. SIGINT and SIGTERM end the daemon."},
+		{Title: "EXIT STATUS", Text: "0 it was told to stop, 1 it failed, 2 the command line or the configuration is wrong."},
+	}, See: []string{"agentd(8)", "udpsrv(1)"}}
 }

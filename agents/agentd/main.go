@@ -16,6 +16,7 @@ import (
 
 	"rollcall/agents"
 	"rollcall/config"
+	"rollcall/internal/man"
 	"rollcall/internal/run"
 )
 
@@ -69,7 +70,7 @@ func command(ctx context.Context, args []string, hup <-chan os.Signal, factories
 	cmd.Flags().StringVar(&d.path, "config", "", "configuration file; without it the defaults hold")
 	cmd.Flags().StringSliceVar(&d.only, "only", nil, "run only the agent of this name; may be given more than once")
 	cmd.Flags().BoolVar(&d.check, "check", false, "check the configuration and exit")
-	cmd.AddCommand(newVersion(stdout))
+	cmd.AddCommand(newVersion(stdout), man.Command(manual()))
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -95,6 +96,16 @@ func newVersion(stdout io.Writer) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// manual is what the manual page says beside the flags.
+func manual() man.Config {
+	return man.Config{Section: 8, Version: version, About: []man.Part{
+		{Title: "FILES", Text: `  /etc/rollcall/rollcall.yaml  the configuration
+  /var/lib/rollcall            what set-ups and counters are saved in`},
+		{Title: "SIGNALS", Text: "SIGHUP reads the configuration again. SIGINT and SIGTERM end the daemon: outputs take their safe values."},
+		{Title: "EXIT STATUS", Text: "0 it was told to stop, 1 it failed, 2 the command line or the configuration is wrong."},
+	}, See: []string{"udpmon(8)", "udpsrv(1)"}}
 }
 
 // load reads the configuration.
