@@ -51,6 +51,7 @@ var level = map[string]int{
 	"rollcall/internal/bus":         1,
 	"rollcall/internal/broker":      1,
 	"rollcall/internal/discover":    1,
+	"rollcall/internal/man":         1,
 	"rollcall/internal/run":         1,
 	"rollcall/internal/trust":       1,
 	"rollcall/gpio":                 2,
