@@ -54,8 +54,8 @@ func Respond(ctx context.Context, ns func(i int) string, n int, operator ed25519
 	return nil
 }
 
-// light returns the responder of host i, in whose network it is called.
-func light(i int, operator ed25519.PublicKey) (*discover.Responder, error) {
+// light returns the responder of host i, in whose network it is called, with changes to its configuration.
+func light(i int, operator ed25519.PublicKey, changes ...func(*discover.ResponderConfig)) (*discover.Responder, error) {
 	conn, err := discover.Listen("")
 	if err != nil {
 		return nil, err
@@ -74,6 +74,9 @@ func light(i int, operator ed25519.PublicKey) (*discover.Responder, error) {
 		id := trust.PublicKey{Key: operator}.ID()
 		c.Key = key
 		c.Operators = func(asked [8]byte) (ed25519.PublicKey, bool) { return operator, asked == id }
+	}
+	for _, change := range changes {
+		change(&c)
 	}
 	r, err := discover.NewResponder(c)
 	if err != nil {

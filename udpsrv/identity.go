@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -125,15 +126,18 @@ func (i *identity) check(h discover.Host) error {
 		return i.known.Check(now)
 	}
 	if was, ok := i.known.Find(h.Hostname, now.ID); ok {
-		return openedError(was)
+		return &openedError{was}
 	}
 	return nil
 }
 
 // openedError says that a host which has sealed its answers does so no longer.
-func openedError(was trust.KnownHost) error {
-	return fmt.Errorf("%s ANSWERS WITHOUT ITS KEY, which it had before (%s): its authorized_operators is gone, or somebody pretends to be this host. "+
-		"If you have opened it yourself: udpsrv trust --forget %s", was.Name, was.Fingerprint(), was.Name)
+type openedError struct{ was trust.KnownHost }
+
+// Error says so, and what to do.
+func (e *openedError) Error() string {
+	return fmt.Sprintf("%s ANSWERS WITHOUT ITS KEY, which it had before (%s): its authorized_operators is gone, or somebody pretends to be this host. "+
+		"If you have opened it yourself: udpsrv trust --forget %s", e.was.Name, e.was.Fingerprint(), e.was.Name)
 }
 
 // strange returns the errors about hosts that the sweep itself did not believe.
@@ -144,9 +148,9 @@ func (i *identity) strange(changes []discover.KeyChange) (errs []error) {
 		case !ok:
 			errs = append(errs, fmt.Errorf("two hosts with different keys answer with the id %s, one of them from %s", c.Host, c.From.Addr()))
 		case c.Now == nil:
-			errs = append(errs, openedError(was))
+			errs = append(errs, &openedError{was})
 		default:
-			errs = append(errs, i.known.Check(trust.KnownHost{Name: c.Hostname, ID: trust.HostID(c.Host), PublicKey: trust.PublicKey{Key: c.Now}}))
+			errs = append(errs, i.known.Check(trust.KnownHost{Name: cmp.Or(c.Hostname, was.Name), ID: trust.HostID(c.Host), PublicKey: trust.PublicKey{Key: c.Now}}))
 		}
 	}
 	return errs

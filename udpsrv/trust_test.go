@@ -42,6 +42,12 @@ func (l *laptop) operator() string {
 // bootClosed starts a host on loopback that answers the operators of these lines only.
 func bootClosed(t *testing.T, h discover.Host, key trust.Key, lines ...string) *responder {
 	t.Helper()
+	return bootClosedAt(t, h, key, nil, lines...)
+}
+
+// bootClosedAt starts such a host with a clock of its own.
+func bootClosedAt(t *testing.T, h discover.Host, key trust.Key, now func() time.Time, lines ...string) *responder {
+	t.Helper()
 	all, err := trust.ParseOperators("lines", []byte(strings.Join(lines, "\n")))
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +65,7 @@ func bootClosed(t *testing.T, h discover.Host, key trust.Key, lines ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := discover.NewResponder(discover.ResponderConfig{Conn: conn, Guard: guard, Passes: passes, Key: key,
+	r, err := discover.NewResponder(discover.ResponderConfig{Conn: conn, Guard: guard, Passes: passes, Key: key, Now: now,
 		Publish: func(reports.Request, netip.AddrPort, bool) {},
 		Operators: func(id [8]byte) (ed25519.PublicKey, bool) {
 			op, ok := all.Find(id)

@@ -237,5 +237,6 @@ func (s *sweep) answerChallenge(p packet) error {
 	}
 	s.cookies[p.from] = p.reply.Cookie
 	s.stats.Clocks++
+	s.stats.Skewed = append(s.stats.Skewed, p.reply.Host)
 	return s.askAgain(p)
 }

@@ -79,6 +79,8 @@ type SweepStats struct {
 	Elapsed               time.Duration
 	Changed               []KeyChange // hosts that are not believed
 	Clocks                int         // hosts whose clock differs from ours by more than 30 s
+	Skewed                []ID        // which ones
+	Unasked               []Unasked   // what nothing could be sent to
 	Warnings              []string    // an interface that could not be used, and why
 	Relays                []Relay     // that asked Subnets
 
@@ -349,6 +351,7 @@ func (s *sweep) conclude(interrupted bool) {
 		s.stats.Missing = append(s.stats.Missing, id)
 	}
 	s.stats.Rounds, s.stats.RequestLoss, s.stats.ReplyLoss, s.stats.Drops = r.Rounds, r.RequestLoss, r.ReplyLoss, r.Drops
+	s.stats.Unasked = s.unsent.all()
 	if why := s.unsent.why(); why != "" {
 		s.stats.Complete, s.stats.PMiss = false, 1
 		s.stats.Why = strings.TrimPrefix(s.stats.Why+"; "+why, "; ")

@@ -17,7 +17,19 @@ const givenUpAfter = 3
 type unsent struct {
 	failing map[aim]failure
 	short   map[netip.AddrPort]error // addresses of a range that were not asked as often as the others
-	unasked []string                 // what was given up, and why
+	unasked []Unasked                // what was given up, and why
+}
+
+// Unasked is an address that a sweep could not send its requests to.
+type Unasked struct {
+	To        netip.Addr
+	Interface string
+	Err       error
+}
+
+// String says so, and what helps.
+func (u Unasked) String() string {
+	return fmt.Sprintf("%v could not be asked on %s: %s", u.To, u.Interface, sendTrouble(u.Err))
 }
 
 // aim is an address that is asked, and the way to there.
@@ -61,20 +73,29 @@ func (u *unsent) giveUp(round uint16) {
 		delete(u.failing, at)
 		at.way.targets = slices.DeleteFunc(at.way.targets, func(to netip.AddrPort) bool { return to == at.to })
 		if !at.way.late { // else it is asked by IPv4
-			u.unasked = append(u.unasked, fmt.Sprintf("%v could not be asked on %s: %s", at.to.Addr(), at.way.iface.Name, sendTrouble(f.err)))
+			u.unasked = append(u.unasked, Unasked{at.to.Addr(), at.way.iface.Name, f.err})
 		}
 	}
 }
 
-// why returns what keeps a sweep from being complete, "" if nothing does.
-func (u *unsent) why() string {
+// all returns what could not be asked.
+func (u *unsent) all() []Unasked {
 	out := slices.Clone(u.unasked)
 	for at, f := range u.failing {
 		if !at.way.late {
-			out = append(out, fmt.Sprintf("%v could not be asked on %s: %s", at.to.Addr(), at.way.iface.Name, sendTrouble(f.err)))
+			out = append(out, Unasked{at.to.Addr(), at.way.iface.Name, f.err})
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, func(a, b Unasked) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}
+
+// why returns what keeps a sweep from being complete, "" if nothing does.
+func (u *unsent) why() string {
+	var out []string
+	for _, one := range u.all() {
+		out = append(out, one.String())
+	}
 	for _, err := range u.short {
 		out = append(out, fmt.Sprintf("%d addresses could not be asked as often as others: %s", len(u.short), sendTrouble(err)))
 		break
