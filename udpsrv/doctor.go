@@ -22,7 +22,7 @@ import (
 // doctoring is the options of doctor.
 type doctoring struct {
 	asking
-	json   bool
+	format
 	config string
 
 	// For tests: where /proc, /sys and /run are, and how a program of the system is run.
@@ -70,8 +70,8 @@ Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.`,
 		ValidArgsFunction: completeHost(a),
 		RunE:              action(func(ctx context.Context, args []string) error { return d.run(ctx, a, args) }),
 	}
-	d.flags(cmd)
-	cmd.Flags().BoolVar(&d.json, "json", false, "print one JSON object")
+	d.asking.flags(cmd)
+	d.format.flags(cmd, "what was looked at")
 	cmd.Flags().StringVar(&d.config, "config", "/etc/rollcall/rollcall.yaml", "configuration of this machine's own monitor, if it is a host")
 	return cmd
 }
@@ -159,14 +159,14 @@ func (d *doctoring) run(ctx context.Context, a *app, names []string) error {
 	return x.conclude()
 }
 
-// add takes a finding in, and prints it unless all of them are printed as JSON in the end.
+// add takes a finding in, and prints it unless all of them are printed for a program in the end.
 func (x *exam) add(state, kind, about, fix, format string, args ...any) {
 	f := finding{state, kind, about, fmt.Sprintf(format, args...), fix}
 	if slices.Contains(x.found, f) {
 		return
 	}
 	x.found = append(x.found, f)
-	if x.json {
+	if x.asked() {
 		return
 	}
 	fmt.Fprintf(x.a.out, "%-6s %-9s %-18s %s\n", f.State, f.Kind, clean(f.About), clean(f.Text)) // output remembers the error
@@ -196,8 +196,8 @@ func (x *exam) conclude() error {
 			wrong++
 		}
 	}
-	if x.json {
-		err := printJSON(x.a.out, struct {
+	if x.asked() {
+		err := x.print(x.a.out, struct {
 			OK       bool      `json:"ok"`
 			Findings []finding `json:"findings"`
 		}{wrong == 0, x.found})
