@@ -82,6 +82,13 @@ type Prompt interface {
 	Prompt() // does nothing
 }
 
+// Toggler is an Actuator that carries out TOGGLE itself, for it knows more than its state, such as what is about to be: the value of a
+// set may be reports.Toggle.
+type Toggler interface {
+	Actuator
+	Toggles() // does nothing
+}
+
 // Renewer is an agent of which a set, a control or a look at its hardware, not only a setup, can make another one.
 type Renewer interface {
 	// Renewed reports whether Describe says something else than when it was last asked, other than by Setup. The runner asks

@@ -162,6 +162,9 @@ func (a *gpioAgent) Sample(ctx context.Context, path string) (r reports.Reading,
 // change of the set-up, and what is answered once it is saved.
 func (a *gpioAgent) Prompt() {}
 
+// Toggles says that the agent carries out TOGGLE itself: of an output that waits for its interlock it is OFF.
+func (a *gpioAgent) Toggles() {}
+
 // Apply carries out a set or a control.
 func (a *gpioAgent) Apply(ctx context.Context, c reports.Command) (r reports.Reading, err error) {
 	var wait gpioWait

@@ -29,6 +29,11 @@ func (a *gpioAgent) set(c reports.Command) (r reports.Reading, err error) {
 	if c.Path == gpioInputsPath || c.Path == gpioOutputsPath {
 		return a.turn(c.Path, c.Value)
 	}
+	if c.Value == reports.Toggle {
+		r, err = a.toggle(c.Path, lasts)
+		r.Path = c.Path
+		return r, err
+	}
 	switch v := c.Value.(type) {
 	case bool:
 		r, err = a.setOutput(c.Path, v, lasts)
@@ -138,7 +143,7 @@ func (a *gpioAgent) control(doc []byte) (reports.Reading, error) {
 		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w", err)
 	}
 	verbs := map[string]func() (reports.Reading, error){
-		"toggle":  func() (reports.Reading, error) { return a.toggle(c.Path) },
+		"toggle":  func() (reports.Reading, error) { return a.toggle(c.Path, 0) },
 		"pulse":   func() (reports.Reading, error) { return a.pulse(c.Path, time.Duration(c.For)) },
 		"blink":   func() (reports.Reading, error) { return a.blink(c.Path, orBlink(c.Pattern)) },
 		"release": func() (reports.Reading, error) { return reports.Reading{}, a.release(c.Path) },

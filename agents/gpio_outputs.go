@@ -121,10 +121,10 @@ func (l *gpioLine) drive(on bool) error {
 	return nil
 }
 
-// shown returns what is to be made known of an output: one that blinks is on all the while.
+// shown returns what is to be made known of an output: one that blinks is on all the while, but not before it has begun.
 func (a *gpioAgent) shown(l *gpioLine) gpioShown {
 	s := a.bank.State(l.name)
-	return gpioShown{on: l.seen || s.Pattern != "", pattern: s.Pattern, known: true}
+	return gpioShown{on: l.seen || s.Pattern != "" && !s.Pending, pattern: s.Pattern, known: true}
 }
 
 // pattern returns the value of the blink point.
@@ -165,7 +165,7 @@ func (a *gpioAgent) tellOutput(l *gpioLine, answered bool) {
 	if is.on != was.on && !answered {
 		a.put(l.path, is.on, time.Now())
 	}
-	if l.out.As == gpioLED && is.patternName() != was.patternName() {
+	if l.blinks() && is.patternName() != was.patternName() {
 		a.put("blink/"+l.name, is.patternName(), time.Now())
 	}
 }
@@ -257,14 +257,14 @@ func (a *gpioAgent) setPattern(path, pattern string) (reports.Reading, error) {
 	return reports.Reading{Value: a.present.byPath[path].said.patternName(), Time: a.stamp(time.Now())}, nil
 }
 
-// toggle switches an output to what it is not, or is not about to be.
-func (a *gpioAgent) toggle(path string) (reports.Reading, error) {
+// toggle switches an output to what it is not, and is not about to be, for a time or with 0 for good.
+func (a *gpioAgent) toggle(path string, d time.Duration) (reports.Reading, error) {
 	l, err := a.output(path)
 	if err != nil {
 		return reports.Reading{}, err
 	}
 	s := a.bank.State(l.name)
-	return a.setOutput(path, !(s.On || s.Pending || s.Pattern != ""), 0)
+	return a.setOutput(path, !(s.On || s.Pending || s.Pattern != ""), d)
 }
 
 // pulse has an output be on for a time, its own if d is 0.

@@ -110,7 +110,7 @@ func (l *gpioLine) outputPoints(info gpio.ChipInfo) []reports.Point {
 	}
 	out := []reports.Point{{Path: l.path, Label: l.label, Help: help, Type: reports.Bool, Genre: reports.Basic, Access: reports.Get | reports.Set,
 		Class: l.out.class(), Args: []string{gpioArgFor}}}
-	if l.out.As == gpioLED {
+	if l.blinks() {
 		out = append(out, reports.Point{Path: "blink/" + l.name, Label: l.label + " pattern", Type: reports.Enum, Genre: reports.User,
 			Access: reports.Get | reports.Set, Options: strings.Fields(gpioPatterns(" ")),
 			Help: "How " + l.path + " blinks; while it does, that counts as on"})

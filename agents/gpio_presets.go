@@ -37,6 +37,9 @@ func (o gpioOutput) resolved() gpioOutput {
 // limited reports whether something limits how long the output is on, which nobody would do once the service has stopped.
 func (o gpioOutput) limited() bool { return o.MaxOn > 0 || o.Single }
 
+// blinks reports whether it has a point for patterns.
+func (l *gpioLine) blinks() bool { return l.out != nil && l.out.As == gpioLED }
+
 // class returns what kind of output it is, in the words of Home Assistant.
 func (o gpioOutput) class() string {
 	return map[gpioPreset]string{gpioRelay: "switch", gpioLED: "light", gpioValve: "valve"}[o.As]

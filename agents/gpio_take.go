@@ -120,7 +120,7 @@ func (t *gpioTaking) rules() error {
 	was := map[string]output.Was{}
 	for _, l := range t.next.lines {
 		if old := l.old; old != nil && (l.out != nil && old.out != nil || l.limited() && old.limited()) {
-			was[l.name] = output.Was{Name: old.name, Kept: l.stays || l.limited() && old.wiring == l.wiring}
+			was[l.name] = output.Was{Name: old.name, Kept: l.stays || l.limited() && old.wiring == l.wiring, Steady: l.stays && old.blinks() && !l.blinks()}
 		}
 	}
 	t.settle(was)

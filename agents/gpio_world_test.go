@@ -269,7 +269,7 @@ func (w *gpioWorld) quiet() {
 	w.run()
 	for name, line := range w.rules.pins {
 		blinking := false
-		gpioEngine(w.t, w.agent, func() { blinking = w.agent.bank.State(name).Pattern != "" })
+		gpioEngine(w.t, w.agent, func() { s := w.agent.bank.State(name); blinking = s.Pattern != "" && !s.Pending })
 		want := w.chip().Level(line) == 1 || blinking
 		if got, ok := w.states["output/"+name]; !ok || got.Value != want {
 			w.wrong("state of output/%s is %v, the line is %v", name, got.Value, want)

@@ -261,7 +261,7 @@ func (s *service) set(a *asked) {
 	last, known := f.last.Value, !f.stale
 	s.apply(a, func(ctx context.Context) (reports.Reading, error) {
 		c := a.Command
-		if value == reports.Toggle {
+		if _, knows := actuator.(Toggler); value == reports.Toggle && !knows {
 			present, err := inst.present(ctx, c.Path, last, known)
 			if err != nil {
 				return reports.Reading{}, err

@@ -31,7 +31,7 @@ func (r Reading) MarshalJSON() ([]byte, error) {
 // toggle is the type of Toggle.
 type toggle struct{}
 
-// Toggle is the value of a bool point that asks for the opposite of what is. The runner resolves it; agents never see it.
+// Toggle is the value of a bool point that asks for the opposite of what is. The runner resolves it but for agents that do so themselves.
 var Toggle = toggle{}
 
 // FormatValue returns v as it stands in the payload of a state topic: a bool as ON or OFF, a number in decimal without an

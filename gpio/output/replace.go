@@ -13,6 +13,8 @@ type Was struct {
 	// Kept says that the line stays as it is: the output keeps its state, link and timers and comes under its new rules, and its
 	// Spec.On is not looked at.
 	Kept bool
+	// Steady says that a kept output which blinks, also in a pause, is on without a pattern from now on.
+	Steady bool
 }
 
 // Replace returns the bank of a new set-up; this one stays as it is, to go on with if the set-up fails later. What each output of
@@ -36,6 +38,9 @@ func (b *Bank) Replace(specs []Spec, groups []Group, was map[string]Was, now tim
 		case old == nil:
 		case was[o.Name].Kept:
 			o.inherit(old, n.now)
+			if was[o.Name].Steady && o.plan.blinks() {
+				o.plan = plan{on: true, why: WhyCommand, since: o.since()}
+			}
 		default:
 			o.ran = o.ran || old.ran
 			if o.on && old.on {
