@@ -60,8 +60,10 @@ type cachedService struct {
 
 // cachedPoint is a point of a cachedService.
 type cachedPoint struct {
-	Path string `json:"path"`
-	Set  bool   `json:"set,omitempty"`
+	Path   string   `json:"path"`
+	Set    bool     `json:"set,omitempty"`
+	Class  string   `json:"class,omitempty"`
+	Values []string `json:"values,omitempty"` // that it can be set to, where they can be listed
 }
 
 // lastSweep is which hosts answered the last sweep of one network.
@@ -227,7 +229,7 @@ func (c *cache) describe(id, hostname string, services []reports.Service) {
 	for _, d := range services {
 		s := cachedService{Name: d.Name}
 		for _, p := range d.Points {
-			s.Points = append(s.Points, cachedPoint{Path: p.Path, Set: p.Access.Has(reports.Set)})
+			s.Points = append(s.Points, cachedPoint{p.Path, p.Access.Has(reports.Set), p.Class, valuesOf(p)})
 		}
 		e.Services = slices.DeleteFunc(e.Services, func(o cachedService) bool { return o.Name == d.Name })
 		e.Services = append(e.Services, s)

@@ -224,7 +224,7 @@ func TestUsable(t *testing.T) {
 func TestTargetWords(t *testing.T) {
 	t.Parallel()
 	hosts := []entry{
-		{Hostname: "pi1", Services: []cachedService{{Name: "gpio", Points: []cachedPoint{{"input/door", false}, {"output/pump", true}, {"output/fan", true}}}, {Name: "host"}}},
+		{Hostname: "pi1", Services: []cachedService{{Name: "gpio", Points: []cachedPoint{{Path: "input/door"}, {Path: "output/pump", Set: true}, {Path: "output/fan", Set: true}}}, {Name: "host"}}},
 		{Hostname: "pi2"}, {Hostname: "pj", Services: []cachedService{{Name: "x"}}},
 	}
 	all := func(cachedPoint) bool { return true }

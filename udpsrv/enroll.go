@@ -37,6 +37,8 @@ func newEnroll(a *app) *cobra.Command {
 remembers the host's key, which SSH vouches for. HOST is what ssh takes. With --print nothing is done; the command to be pasted
 on the host is printed.`,
 		Example: "  udpsrv enroll pizero1 pizero2\n  udpsrv enroll --rights read pi@192.168.1.50\n  udpsrv enroll --print",
+
+		ValidArgsFunction: completeHosts(a, 0),
 		RunE: action(func(ctx context.Context, args []string) error {
 			return o.run(ctx, a, args)
 		}),

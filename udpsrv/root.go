@@ -67,6 +67,8 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	strictCompletion(root)
+	completeFlags(a, root)
+	_ = root.RegisterFlagCompletionFunc("broker", completeHosts(a, 0)) // it is there, and asked for once
 	return root
 }
 

@@ -81,7 +81,7 @@ HOST is a hostname, an address, or at least four digits of an id. The paths setu
 what it says of itself.`,
 		Example:           "  udpsrv get pizero2/hostsensor/load/1m\n  udpsrv get pizero2/gpio\n  udpsrv get pizero2/gpio/description",
 		Args:              exactly(1, "HOST/SERVICE[/PATH]"),
-		ValidArgsFunction: completeTarget(a, func(cachedPoint) bool { return true }),
+		ValidArgsFunction: completeTarget(a, func(cachedPoint) bool { return true }, pathSetup, pathDescription),
 		RunE: action(func(ctx context.Context, args []string) error {
 			t, err := parseTarget(args[0], pathSetup, pathDescription)
 			if err != nil {
@@ -141,7 +141,7 @@ VALUE is taken as text, which the service reads according to the type of the poi
 object or array is sent as such; an object with "value" may have what the point knows beside it, as {"value":"ON","for":"5s"}.`,
 		Example:           "  udpsrv set pizero2/gpio/output/pump ON\n  udpsrv set pizero2/gpio/output/pump '{\"value\":\"ON\",\"for\":\"5s\"}'",
 		Args:              exactly(2, "HOST/SERVICE/PATH and VALUE"),
-		ValidArgsFunction: completeTarget(a, func(p cachedPoint) bool { return p.Set }),
+		ValidArgsFunction: completeSet(a),
 		RunE: action(func(ctx context.Context, args []string) error {
 			t, err := parseTarget(args[0])
 			if err != nil {

@@ -336,30 +336,6 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-func TestCompletion(t *testing.T) {
-	t.Parallel()
-	url := bustest.Start(t)
-	serve(t, url, (&device{}).answer)
-	r, l := boot(t, hostNamed("pizero2", 0xab, url), nil), newLaptop(t)
-	l.want(exitOK, "get", "--to", r.addr, "pizero2/gpio/input/door") // learns the points
-	for _, c := range []struct{ command, typed, want string }{
-		{"get", "", "pizero2/\n:6\n"},
-		{"get", "pizero2/", "pizero2/gpio\npizero2/gpio/\npizero2/hostsensor\n:6\n"},
-		{"get", "pizero2/gpio/", "pizero2/gpio/input/\npizero2/gpio/output/\n:6\n"},
-		{"set", "pizero2/gpio/", "pizero2/gpio/output/\n:6\n"},
-		{"set", "pizero2/gpio/output/p", "pizero2/gpio/output/pump\n:4\n"},
-		{"setup", "pizero2/g", "pizero2/gpio\n:4\n"},
-		{"get", "x", ":4\n"},
-	} {
-		if stdout, _ := l.want(exitOK, "__complete", c.command, c.typed); stdout != c.want {
-			t.Errorf("completing %s %q gives %q, want %q", c.command, c.typed, stdout, c.want)
-		}
-	}
-	if stdout, _ := l.want(exitOK, "__complete", "sweep", "--via", ""); stdout != "udp\nmqtt\nboth\n:4\n" {
-		t.Errorf("completing --via gives %q", stdout)
-	}
-}
-
 func TestSpy(t *testing.T) {
 	t.Parallel()
 	url := bustest.Start(t)

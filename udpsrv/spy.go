@@ -40,7 +40,9 @@ wildcards + and #; without one all messages are printed. Messages that the broke
 With --udp it prints the datagrams of discovery instead, one a line, and opens what is sealed for your key. Those between other
 machines, as far as they pass this one, and all replies need CAP_NET_RAW (run it as root); without, it hears what is sent to everybody.`,
 		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status\n  sudo udpsrv spy --udp --keys ~/.config/rollcall",
-		RunE:    action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
+
+		ValidArgsFunction: completeTopic(a),
+		RunE:              action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
 	}
 	s.asking.flags(cmd)
 	cmd.Flags().StringVar(&s.host, "host", "", "host whose broker to listen to")

@@ -130,6 +130,8 @@ func newTrust(a *app) *cobra.Command {
 "ssh-keygen -l -f /var/lib/rollcall/host_key.pub" shows on the host. A host whose key differs from the remembered one is refused.`,
 		Example: "  udpsrv trust pizero2\n  udpsrv trust --yes pizero2\n  udpsrv trust --forget pizero2",
 		Args:    exactly(1, "HOST"),
+
+		ValidArgsFunction: completeHosts(a, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if o.forget {
 				return a.forget(args[0])
