@@ -5,26 +5,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"runtime/debug"
-	"syscall"
-	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
+
+	"rollcall/internal/table"
 )
 
 const (
-	lockTimeout   = 500 * time.Millisecond
 	retainedName  = "retained" // the only bucket: topic → message
 	messageFormat = 1          // first byte of every message
 	messageHeader = 1 + 1 + 8 + 8
 )
 
-var errCorrupt = errors.New("store is corrupt")
+var errCorrupt = table.ErrCorrupt
 
 // message is a retained message as it is stored: format 1, QoS 1, created 8, expiry 8 bytes (Unix seconds, big endian; an
 // expiry of 0 is never), payload.
@@ -101,8 +96,8 @@ func openStore(path string, log *slog.Logger) (*store, map[string]message, error
 // renew moves the file aside, which is not a sound store because of err, and makes a new one. The old one stays open, since
 // bbolt may have left its locks behind.
 func (s *store) renew(err error) error {
-	aside := s.path + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000000")
-	if renameErr := os.Rename(s.path, aside); renameErr != nil && !errors.Is(renameErr, fs.ErrNotExist) {
+	aside, renameErr := table.Aside(s.path)
+	if renameErr != nil {
 		return fmt.Errorf("move corrupt retained store aside: %w", errors.Join(renameErr, err))
 	}
 	s.log.Error("RETAINED MESSAGES MAY BE LOST: the store was corrupt and has been moved aside", "store", s.path, "moved_to", aside, "err", err)
@@ -116,28 +111,15 @@ func (s *store) renew(err error) error {
 
 // tryStore opens, checks and reads the store; the error is errCorrupt when a new file would help.
 func tryStore(path string) (s *store, messages map[string]message, err error) {
-	var file *os.File // bbolt forgets it when it panics
-	opts := &bbolt.Options{Timeout: lockTimeout, NoStatistics: true, OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
-		f, err := os.OpenFile(name, flag, mode)
-		file = f
-		return f, err
-	}}
-	var db *bbolt.DB
-	err = contain(func() error {
-		db, err = bbolt.Open(path, 0o600, opts)
-		return err
-	})
+	db, err := table.OpenFile(path)
 	switch {
 	case err == nil:
-	case errors.Is(err, bolterrors.ErrTimeout):
+	case errors.Is(err, table.ErrInUse):
 		return nil, nil, fmt.Errorf("retained store %s is in use by another process", path)
-	case errors.As(err, new(syscall.Errno)):
+	case errors.Is(err, errCorrupt):
+		return nil, nil, fmt.Errorf("retained store: %w", err)
+	default:
 		return nil, nil, fmt.Errorf("open retained store: %w", err)
-	case errors.Is(err, errCorrupt): // bbolt has panicked
-		_ = file.Close()
-		return nil, nil, fmt.Errorf("open retained store %s: %w", path, err)
-	default: // it does not like what is in the file
-		return nil, nil, fmt.Errorf("open retained store %s: %w: %w", path, errCorrupt, err)
 	}
 	s = &store{db: db, path: path}
 	if messages, err = s.read(path); err != nil {
@@ -150,14 +132,10 @@ func tryStore(path string) (s *store, messages map[string]message, err error) {
 // goroutine where nothing contains a fault and counts to 4 G where a page says so; the free list stays unchecked with that.
 func (s *store) read(path string) (map[string]message, error) {
 	messages := map[string]message{}
-	err := contain(func() error {
+	err := table.Contain(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
-			info, err := os.Stat(path)
-			if err != nil {
+			if err := table.Whole(tx, path); err != nil {
 				return err
-			}
-			if info.Size() < tx.Size() {
-				return fmt.Errorf("%w: %d of %d bytes are there", errCorrupt, info.Size(), tx.Size())
 			}
 			return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 				if string(name) != retainedName {
@@ -180,7 +158,7 @@ func (s *store) read(path string) (map[string]message, error) {
 // write stores messages in one transaction, or nothing when it fails; a message without payload is removed. What is stored
 // already is not written again, which spares the flash of a host whose agents repeat themselves.
 func (s *store) write(messages map[string]message) error {
-	return contain(func() error {
+	return table.Contain(func() error {
 		tx, err := s.db.Begin(true)
 		if err != nil {
 			return err
@@ -222,17 +200,4 @@ func (s *store) close() error {
 		return fmt.Errorf("close retained store: %w", err)
 	}
 	return nil
-}
-
-// contain runs f, which uses a memory-mapped file that may be damaged: bbolt panics, or touches memory that is not there,
-// where it trusts what it reads.
-func contain(f func() error) (err error) {
-	old := debug.SetPanicOnFault(true)
-	defer debug.SetPanicOnFault(old)
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", errCorrupt, r)
-		}
-	}()
-	return f()
 }
