@@ -84,14 +84,6 @@ func (y *tty) read() {
 	}
 }
 
-// press types keys.
-func (y *tty) press(keys string) {
-	y.t.Helper()
-	if _, err := y.master.WriteString(keys); err != nil {
-		y.t.Fatal(err)
-	}
-}
-
 // until waits until the screen is as wanted, and returns it.
 func (y *tty) until(what string, is func(text string) bool) string {
 	y.t.Helper()
@@ -130,16 +122,6 @@ func (y *tty) written() string {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	return string(y.raw)
-}
-
-// state returns the settings of the terminal.
-func (y *tty) state() unix.Termios {
-	y.t.Helper()
-	s, err := unix.IoctlGetTermios(int(y.slave.Fd()), unix.TCGETS)
-	if err != nil {
-		y.t.Fatal(err)
-	}
-	return *s
 }
 
 // env is an environment for runIn.
