@@ -177,6 +177,11 @@ func (c *cache) learn(rd *round, scope string) {
 	if scope == "" || !rd.whole {
 		return
 	}
+	c.remember(scope, last)
+}
+
+// remember keeps who answered last in a scope, and forgets the scope that was longest unused where there are too many.
+func (c *cache) remember(scope string, last lastSweep) {
 	c.Last[scope] = last
 	for len(c.Last) > maxScopes {
 		oldest := scope

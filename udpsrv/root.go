@@ -62,6 +62,7 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 	f.BoolVar(&a.verbose, "verbose", false, "say on stderr what is being done")
 	root.AddCommand(newSweep(a), newGet(a), newSet(a), newControl(a), newSetup(a), newSpy(a), newDocs(a), newExport(a), newImport(a), newKeyCommand(a), newTrust(a), newEnroll(a), newVersion(a), man.Command(manual()))
 	root.AddCommand(newDoctor(a))
+	root.AddCommand(newNetwork(a), newNode(a), newQuery(a))
 	root.SetHelpCommand(newHelp())
 	root.SetIn(a.in)
 	root.SetOut(a.out)
