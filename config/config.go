@@ -23,6 +23,7 @@ type Config struct {
 	Discovery Discovery `yaml:"discovery"`
 	Broker    Broker    `yaml:"broker"`
 	Metrics   Metrics   `yaml:"metrics"`
+	Janitoo   Janitoo   `yaml:"janitoo"`
 	Faces     []Face    `yaml:"-"` // in the order of the file; in YAML a map from name to options under "faces"
 	Agents    []Agent   `yaml:"-"` // in the order of the file; in YAML a map from name to options under "agents"
 }
@@ -112,6 +113,7 @@ func Default() Config {
 		},
 		Broker:  Broker{Listen: defaultListen, ListenTLS: defaultListenTLS, ListenJanitoo: Off},
 		Metrics: Metrics{Listen: DefaultMetrics},
+		Janitoo: Janitoo{Network: Off},
 	}
 }
 

@@ -92,7 +92,7 @@ func wantDefaults() Config {
 			AuthorizedOperators: "/etc/rollcall/authorized_operators",
 			ExtAddr:             ExtAddr{Every: reports.Duration(time.Hour)},
 		},
-		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883", ListenJanitoo: Off}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
+		Broker: Broker{Listen: "127.0.0.1:1883", ListenTLS: "0.0.0.0:8883", ListenJanitoo: Off}, Metrics: Metrics{Listen: "127.0.0.1:9137"}, Janitoo: Janitoo{Network: Off},
 	}
 }
 
@@ -148,7 +148,7 @@ func TestLoadFull(t *testing.T) {
 			AuthorizedOperators: "/tmp/operators",
 			ExtAddr:             ExtAddr{URL: "https://example.org/ip?format=text", Every: reports.Duration(90 * time.Minute)},
 		},
-		Broker: Broker{ListenTLS: "0.0.0.0:8883", ListenJanitoo: Off, URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"}, Metrics: Metrics{Listen: "127.0.0.1:9137"},
+		Broker: Broker{ListenTLS: "0.0.0.0:8883", ListenJanitoo: Off, URL: "mqtts://broker.example.org:8883", Username: "pizero2", PasswordFile: "/tmp/password"}, Metrics: Metrics{Listen: "127.0.0.1:9137"}, Janitoo: Janitoo{Network: Off},
 		Agents: []Agent{
 			{Name: "hostsensor", Kind: "hostsensor"},
 			{Name: "door", Kind: "gpio", Options: options("chip: sim\noutputs: {pump: {pin: 25, initial: off}}"), Points: map[string]Filter{
@@ -193,6 +193,26 @@ func TestParseBroker(t *testing.T) {
 		if err != nil || got.Broker != want {
 			t.Errorf("parse(%q) = %+v, %v, want %+v", doc, got.Broker, err, want)
 		}
+	}
+}
+
+func TestParseJanitoo(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]Janitoo{
+		"{network: off}":                         {Network: Off},
+		"{network: primary}":                     {Network: JanitooPrimary, Hadd: "0001"},
+		"{network: secondary, hadd: 0002}":       {Network: JanitooSecondary, Hadd: "0002"},
+		"{network: primary, hadd: 0500/0000}":    {Network: JanitooPrimary, Hadd: "0500/0000"},
+		"{leases: true}":                         {Network: Off, Leases: true},
+		"{network: primary, home_id: \"Hütte\"}": {Network: JanitooPrimary, Hadd: "0001", HomeID: "Hütte"},
+	} {
+		got, err := parse("f.yaml", []byte("janitoo: "+doc+"\n"), testHostname)
+		if err != nil || got.Janitoo != want {
+			t.Errorf("parse(%q) = %+v, %v, want %+v", doc, got.Janitoo, err, want)
+		}
+	}
+	if got := (Janitoo{Hadd: "0002"}).Address(); got != "0002/0000" {
+		t.Errorf("Address = %q", got)
 	}
 }
 

@@ -42,19 +42,10 @@ func (c *Config) check() error {
 			return At("metrics.listen", "%w", err)
 		}
 	}
-	return c.Broker.check()
-}
-
-// checkJanitoo returns an error where what anyone may publish for Janitoo would be below this host's own name: that of one of
-// the first words of Janitoo's topics (JANITOO.md §1.1).
-func (c *Config) checkJanitoo() error {
-	switch c.Host {
-	case "broadcast", "dhcp", "nodes", "reply", "resolv", "values":
-		if c.Broker.ListenJanitoo != Off {
-			return fmt.Errorf("opens the topics of Janitoo to anyone, and %q, the name of this host, is one of their words", c.Host)
-		}
+	if err := c.Janitoo.check(); err != nil {
+		return err
 	}
-	return nil
+	return c.Broker.check()
 }
 
 // checkName returns an error unless s can be the name of a host or a service in topics, where the words of the interface

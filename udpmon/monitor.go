@@ -56,6 +56,7 @@ type monitor struct {
 	view     *view // what the faces see; nil without any
 	faces    []*face
 	metrics  *metrics // nil: not served
+	janitoo  *janitoo // nil: nothing for Janitoo's network
 	connects atomic.Int64
 
 	brokerAddrs atomic.Pointer[[]netip.Addr] // of a broker on another machine
@@ -192,6 +193,9 @@ func (m *monitor) newClient() (err error) {
 	if err := m.subscribe(); err != nil {
 		return err
 	}
+	if err := m.openJanitoo(); err != nil {
+		return err
+	}
 	return m.openFaces()
 }
 
@@ -243,6 +247,7 @@ func (m *monitor) close() {
 	if m.broker != nil {
 		_ = m.broker.Close() // nothing was written; why we close is the error that counts
 	}
+	m.janitoo.close()
 }
 
 // run serves until ctx ends. It can run once.
@@ -265,6 +270,10 @@ func (m *monitor) run(ctx context.Context) error {
 	}
 	for _, f := range m.faces {
 		tasks = append(tasks, run.Task{Name: "face " + f.name, Run: f.run}, run.Task{Name: "mqtt of " + f.name, Run: f.client.Run})
+	}
+	if m.janitoo != nil {
+		defer m.janitoo.close()
+		tasks = append(tasks, run.Task{Name: "janitoo", Run: m.janitoo.run}, run.Task{Name: "mqtt of janitoo", Run: m.janitoo.client.Run})
 	}
 	if m.broker == nil {
 		return run.Tasks(ctx, tasks...)
