@@ -290,3 +290,29 @@ func TestJanitooUsage(t *testing.T) {
 		})
 	}
 }
+
+// The rows of all values are those that jnt_query has printed of the same servers: address, uuid, index and what follows the data.
+func TestNetworkValues(t *testing.T) {
+	t.Parallel()
+	url := bustest.Start(t)
+	replay(t, url, allControllers...)
+	l := newLaptop(t)
+	for _, what := range []string{"users", "basics", "configs", "commands"} {
+		out, _ := l.want(exitOK, "--broker", url, "network", "--vuuid", "request_info_"+what)
+		_, rows := printed(out)
+		_, wantRows := janitooScreen(t, "network_"+what)
+		if len(rows) != len(wantRows) {
+			t.Errorf("%s: %d rows, want %d", what, len(rows), len(wantRows))
+		}
+		got := fieldsOf(rows)
+		for _, want := range fieldsOf(wantRows) {
+			f := strings.Fields(want) // hadd uuid idx data…
+			if !slices.ContainsFunc(got, func(row string) bool {
+				g := strings.Fields(row) // hadd node_uuid uuid idx data…
+				return g[0] == f[0] && g[2] == f[1] && g[3] == f[2] && g[len(g)-1] == f[len(f)-1]
+			}) {
+				t.Errorf("%s: no row like\n%s\nin\n%s", what, want, out)
+			}
+		}
+	}
+}

@@ -17,6 +17,8 @@ type spying struct {
 	count int
 	host  string
 	udp   bool
+
+	janitoo bool
 	asking
 }
 
@@ -37,9 +39,11 @@ func newSpy(a *app) *cobra.Command {
 		Long: `Print the messages of a broker as they come: of this machine's own, or of the one that --broker names. TOPIC may have the
 wildcards + and #; without one all messages are printed. Messages that the broker had retained are marked.
 
+With --janitoo it prints what Janitoo's programs say to each other, in words: requests, replies, values and heartbeats.
+
 With --udp it prints the datagrams of discovery instead, one a line, and opens what is sealed for your key. Those between other
 machines, as far as they pass this one, and all replies need CAP_NET_RAW (run it as root); without, it hears what is sent to everybody.`,
-		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status\n  sudo udpsrv spy --udp --keys ~/.config/rollcall",
+		Example: "  udpsrv spy\n  udpsrv --broker pizero2 spy '/pizero2/gpio/#'\n  udpsrv spy -n 1 /pizero2/status\n  udpsrv spy --janitoo\n  sudo udpsrv spy --udp --keys ~/.config/rollcall",
 
 		ValidArgsFunction: completeTopic(a),
 		RunE:              action(func(ctx context.Context, args []string) error { return s.run(ctx, a, args) }),
@@ -47,6 +51,7 @@ machines, as far as they pass this one, and all replies need CAP_NET_RAW (run it
 	s.asking.flags(cmd)
 	cmd.Flags().StringVar(&s.host, "host", "", "host whose broker to listen to")
 	cmd.Flags().BoolVar(&s.udp, "udp", false, "print the datagrams of discovery instead, on the interfaces of --interface, or on all")
+	cmd.Flags().BoolVar(&s.janitoo, "janitoo", false, "print the messages of Janitoo's protocol, in words")
 	s.format.flags(cmd, "each message")
 	cmd.Flags().IntVarP(&s.count, "count", "n", 0, "end after so many messages; 0: never")
 	return cmd
@@ -57,12 +62,16 @@ func (s *spying) run(ctx context.Context, a *app, topics []string) error {
 		return usagef("--count: %d is less than 0", s.count)
 	}
 	if s.udp {
-		if len(topics) > 0 || s.host != "" || a.named != nil {
-			return usagef("--udp is about datagrams: it goes with no TOPIC, --host or --broker")
+		if len(topics) > 0 || s.host != "" || a.named != nil || s.janitoo {
+			return usagef("--udp is about datagrams: it goes with no TOPIC, --host, --janitoo or --broker")
 		}
 		return s.spyUDP(ctx, a)
 	}
-	if len(topics) == 0 {
+	switch {
+	case len(topics) > 0:
+	case s.janitoo:
+		topics = janitooTopics()
+	default:
 		topics = []string{"#"}
 	}
 	for _, t := range topics {
@@ -136,6 +145,9 @@ func (s *spying) listen(ctx context.Context, a *app, l *link, topics []string) e
 }
 
 func (s *spying) show(a *app, m bus.Message) error {
+	if s.janitoo {
+		return s.printJanitoo(a, m)
+	}
 	if s.asked() {
 		return s.next(a.out, spied{time.Now().UTC(), m.Topic, string(m.Payload), m.QoS, m.Retained})
 	}
