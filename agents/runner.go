@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type Runner struct {
 	plan     plan                // owned by Run once that is called
 	running  map[string]*running // owned by Run
 	reporter *reporter           // owned by Run
+	locks    locks               // owned by Run
 	reloads  chan reload
 	alive    chan struct{}
 	ready    chan struct{}
@@ -57,7 +59,7 @@ type running struct {
 // reload is a plan that is to take the place of the present one.
 type reload struct {
 	plan plan
-	done chan struct{}
+	done chan error
 }
 
 // NewRunner checks the whole configuration: every kind of agent is known, every agent's options are right, and what Only names
@@ -74,7 +76,7 @@ func NewRunner(c RunnerConfig) (*Runner, error) {
 		return nil, err
 	}
 	r := &Runner{c: c, log: c.Log, beat: newBeat(time.Now(), rand.Float64()), plan: p, running: map[string]*running{},
-		reloads: make(chan reload), alive: make(chan struct{}), ready: make(chan struct{})}
+		locks: locks{c.Log, map[string]*os.File{}}, reloads: make(chan reload), alive: make(chan struct{}), ready: make(chan struct{})}
 	r.services.Store(new([]*service))
 	return r, nil
 }
@@ -93,21 +95,21 @@ func (r *Runner) Services() []reports.Service {
 }
 
 // Reload puts another configuration in force: services whose entry means the same are left alone, the others are stopped,
-// started, or both. A configuration with an error changes nothing. It returns when the change is made, which needs Run.
+// started, or both. A configuration with an error, or with an agent that another process runs, changes nothing. It returns when the change is made, which needs Run.
 func (r *Runner) Reload(ctx context.Context, conf config.Config) error {
 	p, err := r.c.plan(conf)
 	if err != nil {
 		return err
 	}
-	l := reload{p, make(chan struct{})}
+	l := reload{p, make(chan error, 1)}
 	select {
 	case r.reloads <- l:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
-	case <-l.done:
-		return nil
+	case err := <-l.done:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -137,8 +139,13 @@ func (r *Runner) Healthy() error {
 	return nil
 }
 
-// Run runs the services until ctx ends, stops them, and returns nil. Nothing that an agent or a broker does ends it.
+// Run runs the services until ctx ends, stops them, and returns nil. Nothing that an agent or a broker does ends it. The error is that
+// another process runs one of them.
 func (r *Runner) Run(ctx context.Context) error {
+	if err := r.locks.take(r.plan); err != nil {
+		return err
+	}
+	defer r.locks.retain(plan{})
 	own, stop := context.WithCancel(context.WithoutCancel(ctx)) // services are stopped by name, each with its own context
 	defer stop()
 	r.replace(own, r.plan)
@@ -150,8 +157,12 @@ func (r *Runner) Run(ctx context.Context) error {
 			return nil
 		case r.alive <- struct{}{}:
 		case l := <-r.reloads:
-			r.replace(own, l.plan)
-			close(l.done)
+			err := r.locks.take(l.plan)
+			if err == nil {
+				r.replace(own, l.plan)
+				r.locks.retain(l.plan)
+			}
+			l.done <- err
 		}
 	}
 }

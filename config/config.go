@@ -19,7 +19,7 @@ import (
 // Config is the whole configuration file of a host, /etc/rollcall/rollcall.yaml. The zero file is a working host.
 type Config struct {
 	Host      string    `yaml:"host" doc:"name of this host in every topic; default: the hostname up to its first dot"`
-	StateDir  string    `yaml:"state_dir" doc:"folder for what must survive a restart: set-ups made over MQTT, retained messages, the host's id"`
+	StateDir  string    `yaml:"state_dir" doc:"folder for what must survive a restart: set-ups made over MQTT, retained messages, the host's id; one process at a time runs an agent of one name with it"`
 	Discovery Discovery `yaml:"discovery"`
 	Broker    Broker    `yaml:"broker"`
 	Metrics   Metrics   `yaml:"metrics"`

@@ -285,6 +285,50 @@ func TestKilledIsOfflineByLastWill(t *testing.T) {
 	}
 }
 
+// TestTwice runs the program beside one that has the same state directory: an agent is run by one of them only, by one name each.
+func TestTwice(t *testing.T) {
+	t.Parallel()
+	url, dir := bustest.Start(t), t.TempDir()
+	l := listen(t, url)
+	const a = "agents:\n  a: {agent: gpio, chip: sim}\n"
+	first := child(t, write(t, dir, url, a))
+	l.want("/h/a/status", "online")
+	path := write(t, dir, url, a+"  b: {agent: gpio, chip: sim}\n") // which the first one does not read
+	var errs buffer
+	if code := command(t.Context(), []string{"--config", path}, nil, agents.All(), &buffer{}, &errs); code != run.ExitFailed {
+		t.Errorf("a second one of all agents ends with %d, want %d", code, run.ExitFailed)
+	}
+	if want := fmt.Sprintf("agent a is run by process %d already: ", first.Process.Pid); !strings.Contains(errs.String(), want) {
+		t.Errorf("stderr %q, want %q in it", &errs, want)
+	}
+	if code := command(t.Context(), []string{"--config", path, "--check"}, nil, agents.All(), &buffer{}, &buffer{}); code != run.ExitOK {
+		t.Errorf("--check beside it ends with %d", code)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan int, 1)
+	go func() {
+		done <- command(ctx, []string{"--config", path, "--only", "b"}, nil, agents.All(), &buffer{}, &buffer{})
+	}()
+	l.want("/h/b/status", "online")
+	l.want("/h/a/status", "online")
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait() // killed
+	l.want("/h/a/status", "offline")
+	second := child(t, write(t, dir, url, a)) // the lock has ended with its process
+	l.want("/h/a/status", "online")
+	cancel()
+	<-done
+	if err := second.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
 // TestUnderSystemd is systemd: it hears READY=1, WATCHDOG=1 and STOPPING=1, and reads the log.
 func TestUnderSystemd(t *testing.T) {
 	t.Parallel()
