@@ -2,6 +2,7 @@ package agents
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,24 @@ const (
 
 // A power cut leaves in the folder, beside the file, what was being written when it came: whatever part of it there is, the set-up
 // is the old one. And once the new one is in its place, it is that.
+// What a power cut has left of a save is gone with the next start, and nothing of other services.
+func TestGPIOTidies(t *testing.T) {
+	t.Parallel()
+	b := newGPIOBench(t)
+	names := []string{".gpio.setup.yaml.123.tmp", ".gpio.state.json.4.tmp", ".gpio.totals.json.56.tmp", ".door.setup.yaml.123.tmp"}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(b.dir, name), []byte("half a"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.open("chip: pinctrl-bcm2835\n")
+	for i, name := range names {
+		if _, err := os.Stat(filepath.Join(b.dir, name)); (err == nil) != (i == 3) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestGPIOPowerCutTruncates(t *testing.T) {
 	t.Parallel()
 	b := newGPIOBench(t)
@@ -49,7 +68,7 @@ func TestGPIOPowerCutTruncates(t *testing.T) {
 		}
 		begin(gpioPowerOld)
 	}
-	if err := os.Rename(rest, file); err != nil {
+	if err := errors.Join(os.WriteFile(rest, []byte(gpioPowerNew), 0o600), os.Rename(rest, file)); err != nil { // the start has tidied up
 		t.Fatal(err)
 	}
 	begin(gpioPowerNew)

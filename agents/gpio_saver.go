@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"rollcall/config"
 	"rollcall/gpio/input"
 )
 
@@ -45,6 +46,16 @@ const (
 	gpioKeptName   = "state.json"
 	gpioTotalsName = "totals.json"
 )
+
+// tidy removes what a power cut has left of earlier saves.
+func (a *gpioAgent) tidy() {
+	if a.deps.StateDir == "" {
+		return
+	}
+	if err := config.Tidy(a.file(gpioSetupFile), a.file(gpioKeptName), a.file(gpioTotalsName)); err != nil {
+		a.log.Warn("what a crash has left stays", "err", err)
+	}
+}
 
 // saveDue begins to save what is due.
 func (a *gpioAgent) saveDue() {

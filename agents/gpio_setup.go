@@ -27,6 +27,7 @@ func (a *gpioAgent) start(o gpioOptions) error {
 	a.present.options.Chip = o.Chip // for a set-up that names none
 	file := a.file(gpioSetupFile)
 	a.unmetIn = file
+	a.tidy()
 	doc, err := gpioReadSetup(file)
 	a.loadKept(doc)
 	if err != nil {

@@ -15,13 +15,16 @@ import (
 // folder, write, fsync, rename, fsync of the folder. Mode 0600; missing folders are made with 0750. An error means that the
 // old content stands. A symbolic link at path is replaced by the file.
 //
-// A crash may leave a file named .<name>.*.tmp in the folder; nothing reads it.
+// A crash may leave a file named .<name>.*.tmp in the folder; nothing reads it, and Tidy removes it.
 func Save(path string, data []byte) error {
 	if err := save(osDisk(), path, data); err != nil {
 		return fmt.Errorf("save %s: %w", path, err)
 	}
 	return nil
 }
+
+// tempSuffix ends the names of temporary files.
+const tempSuffix = ".tmp"
 
 // disk is what save needs of the system, so that tests can have each step fail.
 type disk struct {
@@ -104,7 +107,7 @@ func (d disk) makeFolder(dir string) error {
 
 // replace puts data into place under another name first, and takes that away again if it fails.
 func (d disk) replace(path string, data []byte) error {
-	f, err := d.create(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	f, err := d.create(filepath.Dir(path), "."+filepath.Base(path)+".*"+tempSuffix)
 	if err != nil {
 		return err
 	}

@@ -321,6 +321,9 @@ func (f *face) messages(h reports.Host, g reports.Group) (all []reports.Message,
 
 // load reads what the face has put on the broker before.
 func (f *face) load() error {
+	if err := config.Tidy(f.file); err != nil {
+		f.log.Warn("what a crash has left stays", "err", err)
+	}
 	info, err := os.Stat(f.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

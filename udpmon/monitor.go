@@ -129,6 +129,9 @@ func (m *monitor) loadState() (err error) {
 	if err = m.loadKey(); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
+	if err := config.Tidy(filepath.Join(dir, "heard.json")); err != nil {
+		m.log.Warn("what a crash has left stays", "err", err)
+	}
 	if m.hosts, err = loadHeard(filepath.Join(dir, "heard.json"), m.now()); err != nil {
 		m.log.Warn("map of hosts begins empty", "err", err)
 	}
