@@ -129,6 +129,13 @@ func (a *gpioAgent) control(doc []byte) (reports.Reading, error) {
 	if err != nil {
 		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w", err)
 	}
+	if _, err := node.Entries(); err != nil {
+		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "%w: a control has keys (verb: toggle), is a part of a set-up (outputs: …), or text blocks, "+
+			"of which the first line is output, pwm or input", err)
+	}
+	if original.IsPins(doc) {
+		return reports.Reading{}, reports.Errorf(reports.CodeBadPayload, "control: a map of pins is a whole set-up: send it to setup")
+	}
 	if !node.Has("verb") {
 		part, err := gpioIsPart(node)
 		if err != nil {

@@ -22,6 +22,9 @@ func (a *gpioAgent) setup(doc []byte) error {
 		}
 		return a.changeBlocks("setup", gpioOptions{}, blocks)
 	}
+	if original.IsBlocks(doc) {
+		return reports.Errorf(reports.CodeBadSetup, "setup: text blocks add to the set-up: send them to control; a whole set-up is YAML or JSON (outputs: …)")
+	}
 	node, err := config.ParseNode("setup", doc)
 	var o gpioOptions
 	if err == nil {
