@@ -38,7 +38,7 @@ func TestHeartbeatDiscover(t *testing.T) {
 	if !slices.Equal(asked, wire.Infos()) {
 		t.Errorf("asked %q, want %q", asked, wire.Infos())
 	}
-	if i := n.Info(); i.NodesCount != 5 || i.ValuesCount != 40 {
+	if i := n.Info(); i.NodesCount != 5 || i.ValuesCount != 20 {
 		t.Errorf("info %+v", i)
 	}
 	w.run(time.Minute, nil)
@@ -79,7 +79,7 @@ func TestAskAgain(t *testing.T) {
 	if !w.run(time.Minute, func() bool { return n.Info().Complete && n.Info().NodesCount == 15 }) {
 		t.Errorf("info %+v", n.Info())
 	}
-	if i := n.Info(); i.ValuesCount != 120 {
+	if i := n.Info(); i.ValuesCount != 60 {
 		t.Errorf("info %+v", i)
 	}
 }

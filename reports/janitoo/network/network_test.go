@@ -185,7 +185,7 @@ func TestSecondaryAlone(t *testing.T) {
 	if diff := cmp.Diff(w.machine("s"), want); diff != "" {
 		t.Errorf("states (-got +captured):\n%s", diff)
 	}
-	if i := n.Info(); i.NodesCount != 1000 || i.ValuesCount != 8000 || !i.IsFailed || i.Primary != "0002/0000" {
+	if i := n.Info(); i.NodesCount != 1000 || i.ValuesCount != 4000 || !i.IsFailed || i.Primary != "0002/0000" {
 		t.Errorf("info %+v", i)
 	}
 }
@@ -210,15 +210,15 @@ func TestSecondaryWithPrimary(t *testing.T) {
 		t.Error("the secondary's nodes are not the primary's")
 	}
 	for hadd, e := range p.store.nodes {
-		if !reflect.DeepEqual(s.store.nodes[hadd].values, e.values) || len(e.values) != 8 {
+		if !reflect.DeepEqual(s.store.nodes[hadd].values, e.values) || len(e.values) != 4 {
 			t.Errorf("of %s the secondary has %v, the primary %v", hadd, s.store.nodes[hadd].values, e.values)
 		}
 	}
 	if diff := cmp.Diff(w.machine("s"), []string{"RESOLV false", "HEARTBEAT false", "STARTED false"}); diff != "" {
 		t.Errorf("states (-got +want):\n%s", diff)
 	}
-	for _, m := range w.seen {
-		if !strings.HasPrefix(m.Topic, wire.ResolvReplyRoot) {
+	for i, m := range w.seen {
+		if !strings.HasPrefix(m.Topic, wire.ResolvReplyRoot) || i%20 > 0 {
 			continue
 		}
 		r, err := wire.ParseReply(m.Payload)
@@ -272,7 +272,7 @@ func TestPromotion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.agents = []agent{fleet(t, 10)}
+			w.agents = []agent{fleet(t, 2)}
 			w.start("p", primary())
 			w.run(time.Second, nil)
 			s := w.start("s", secondary())
@@ -284,7 +284,7 @@ func TestPromotion(t *testing.T) {
 			if d := w.now.Sub(gone); d > tt.most {
 				t.Errorf("the end of the primary is noticed after %v, want %v at most", d, tt.most)
 			}
-			if s.Info().NodesCount != 50 {
+			if s.Info().NodesCount != 10 {
 				t.Errorf("%d nodes are left", s.Info().NodesCount)
 			}
 			w.run(5*time.Second, nil)
@@ -297,7 +297,7 @@ func TestPromotion(t *testing.T) {
 			// It does a primary's work: another secondary has the map of it, and learns who it is.
 			other := w.start("o", Config{Role: Secondary, Own: "0003/0000"})
 			w.run(3*time.Second, nil)
-			if i := other.Info(); i.IsFailed || !i.Complete || i.NodesCount != 50 || i.Primary != "0002/0000" {
+			if i := other.Info(); i.IsFailed || !i.Complete || i.NodesCount != 10 || i.Primary != "0002/0000" {
 				t.Errorf("a secondary of the one that stands in: %+v", i)
 			}
 			// The primary is back.
@@ -324,7 +324,7 @@ func TestPromotion(t *testing.T) {
 func TestOneStandsIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.agents = []agent{fleet(t, 10)}
+	w.agents = []agent{fleet(t, 2)}
 	w.start("p", primary())
 	nets := map[string]*Network{}
 	for i := range 5 {

@@ -224,7 +224,7 @@ func realControllers(t testing.TB) agent {
 	}
 }
 
-// fleet answers as so many controllers of ours, with four nodes each and eight values a node.
+// fleet answers as so many controllers of ours, with five nodes each, and four values a node.
 func fleet(t testing.TB, controllers int) agent {
 	type ctrl struct {
 		nodes  []wire.Node
@@ -238,7 +238,7 @@ func fleet(t testing.TB, controllers int) agent {
 			uuid := fmt.Sprintf("host%d__n%d", i, k)
 			c.nodes = append(c.nodes, wire.Node{UUID: uuid, OID: "hostsensor.load", Hadd: h, Name: wire.Ptr("Load"), ProductName: "Load statistics", ProductType: "Software component",
 				ProductManufacturer: "Janitoo", Capabilities: []int{}, CmdClasses: []int{112, 49}, Heartbeat: "30", ConfigTimeout: "3", State: wire.Online})
-			for v, g := range []wire.Genre{wire.System, wire.System, wire.System, wire.Config, wire.Config, wire.Basic, wire.User, wire.User} {
+			for v, g := range []wire.Genre{wire.System, wire.Config, wire.Basic, wire.User} {
 				c.values = append(c.values, wire.Value{UUID: fmt.Sprintf("value%d", v), NodeUUID: uuid, Hadd: h, Label: wire.Ptr("Load"), Help: wire.Ptr("The load average"),
 					Data: json.Number("0.31"), Type: 3, Genre: g, CmdClass: 49, ReadOnly: true, Polled: true, PollDelay: "60", EntryName: "sensor_float"})
 			}
@@ -249,6 +249,7 @@ func fleet(t testing.TB, controllers int) agent {
 	for i := range controllers {
 		order = append(order, 1000+i)
 	}
+	made := map[string][]byte{} // answers by controller, request and asker
 	return func(m Message) (out []Message) {
 		asked := order
 		if hadd, ok := wire.ParseRequestTopic(m.Topic); ok {
@@ -269,9 +270,15 @@ func fleet(t testing.TB, controllers int) agent {
 			topic = wire.ReplyTopic(r.ReplyHadd)
 		}
 		for _, i := range asked {
+			key := fmt.Sprint(i, string(m.Payload))
+			if made[key] != nil {
+				out = append(out, Message{topic, made[key]})
+				continue
+			}
 			c := all[i]
 			values := slices.DeleteFunc(slices.Clone(c.values), func(v wire.Value) bool { return v.Genre != genre })
-			out = append(out, Message{topic, wire.MarshalReply(r, c.nodes, values)})
+			made[key] = wire.MarshalReply(r, c.nodes, values)
+			out = append(out, Message{topic, made[key]})
 		}
 		return out
 	}
