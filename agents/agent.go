@@ -103,6 +103,13 @@ type Options interface {
 	Validate() error
 }
 
+// Warner is Options that are right, but need what this machine does not have at present, such as a program that is yet to be installed.
+// The agent fails, and is made anew until it is there; the other agents need not wait for that.
+type Warner interface {
+	// Warnings returns what is missing by the option that names it, after Validate has returned nil.
+	Warnings() map[string]error
+}
+
 // Deps is what an agent gets from outside.
 type Deps struct {
 	Service  string // the agent's name in the configuration

@@ -100,6 +100,9 @@ func (o *ainOptions) Validate() error {
 	if time.Duration(o.Poll) < ainLeastPoll {
 		return config.At("poll", "%s is too often, at least %s is needed; for more there is buffer", o.Poll, ainLeastPoll)
 	}
+	if err := checkDevice(o.Device); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Channels)) {
 		if err := o.Channels[name].validate("channels."+name, name); err != nil {
 			return err

@@ -240,18 +240,23 @@ func (o *dacOptions) Validate() error {
 		return config.At("outputs", "there are none")
 	}
 	first := map[string]string{}
+	var pins []sensorPin
 	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
 		at, out := "outputs."+name, o.Outputs[name]
 		if err := out.validate(at, name, o.Driver); err != nil {
 			return err
 		}
+		pins = append(pins, sensorPin{at + ".pin", out.Pin})
 		place := cmp.Or(out.Pin, out.Channel, name)
 		if other, twice := first[place]; twice {
 			return config.At(at, "%q is what %s has already", place, other)
 		}
 		first[place] = name
 	}
-	return nil
+	if err := checkPins(o.Chip, pins...); err != nil {
+		return err
+	}
+	return checkDevice(o.Device)
 }
 
 func (c dacOutput) validate(at, name, driver string) error {

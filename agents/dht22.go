@@ -127,7 +127,7 @@ func (o *dht22Options) Validate() error {
 		if o.Pin != "" || o.Chip != "" {
 			return config.At("driver", "iio takes no pin and no chip: the kernel knows them by its line dtoverlay=dht11,gpiopin=4; for a pin say driver: edges")
 		}
-		return nil
+		return checkDevice(o.Device)
 	case dht22DriverEdges, dht22DriverGoDHT:
 	default:
 		return config.At("driver", "%q is none of iio, edges, go-dht", o.Driver)
@@ -140,7 +140,7 @@ func (o *dht22Options) Validate() error {
 	case o.Chip != "" && o.Driver == dht22DriverGoDHT:
 		return config.At("chip", "go-dht knows only the first one")
 	}
-	return nil
+	return checkPins(o.Chip, sensorPin{"pin", o.Pin})
 }
 
 // dht22Driver is the seam to the hardware. A value in doubt may be another than was sent. An error that is errDHT22Read may not come

@@ -85,7 +85,6 @@ func (o *displayOptions) Validate() error {
 	if o.Brightness < 0 || o.Brightness > tm1638Brightest {
 		return config.At("brightness", "%d is not from 0 to %d", o.Brightness, tm1638Brightest)
 	}
-	seen := map[string]string{}
 	for _, l := range [][2]string{{"stb", o.STB}, {"clk", o.CLK}, {"dio", o.DIO}} {
 		key, pin := l[0], strings.ToLower(l[1])
 		switch {
@@ -94,11 +93,12 @@ func (o *displayOptions) Validate() error {
 		case o.Sim:
 		case pin == "":
 			return config.At(key, "the line must be named, such as 17, GPIO17 or pin11")
-		case seen[pin] != "":
-			return config.At(key, "%s is %s already", l[1], seen[pin])
 		}
-		seen[pin] = key
 	}
+	if err := checkPins(o.Chip, sensorPin{"stb", o.STB}, sensorPin{"clk", o.CLK}, sensorPin{"dio", o.DIO}); err != nil {
+		return err
+	}
+	seen := map[string]string{}
 	for _, t := range [][2]string{{"buts", o.Topics.Buts}, {"control", o.Topics.Control}, {"display", o.Topics.Display}} {
 		key, topic := "topics."+t[0], t[1]
 		if topic == "" {

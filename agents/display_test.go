@@ -279,7 +279,7 @@ func TestDisplayBadOptions(t *testing.T) {
 	t.Parallel()
 	for options, want := range map[string]string{
 		"scan: 50ms":                                 "options.yaml:1: stb: the line must be named, such as 17, GPIO17 or pin11",
-		"stb: 1\nclk: 1\ndio: 2":                     "options.yaml:2: clk: 1 is stb already",
+		"stb: 1\nclk: 1\ndio: 2":                     "options.yaml:2: clk: \"1\" is line 1, which stb has already",
 		"sim: true\nstb: 1":                          "options.yaml:2: stb: a display that is made up (sim) has no lines",
 		"sim: true\nbrightness: 9":                   "options.yaml:2: brightness: 9 is not from 0 to 8",
 		"sim: true\nscan: 1ms":                       "options.yaml:2: scan: 1ms is too often, at least 10ms is needed",

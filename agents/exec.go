@@ -118,6 +118,14 @@ func (o *execOptions) Validate() error {
 	return o.validateWords()
 }
 
+// Warnings says why the program can't be run.
+func (o *execOptions) Warnings() map[string]error {
+	if err := execAllowed(o.Command[0]); err != nil {
+		return map[string]error{"command[0]": err}
+	}
+	return nil
+}
+
 // validateWords checks what is passed to the program, and the points.
 func (o *execOptions) validateWords() error {
 	for i, word := range o.Command {

@@ -76,21 +76,17 @@ func (o *gpioOptions) pins() (out [][3]string) {
 	return out
 }
 
-// checkPins refuses a pin that stands twice, as far as that can be seen without the chip, so that a start with it is refused
-// before anything runs: the same word on any chip, and two words for one line on a chip with the lines of a Raspberry Pi.
+// checkPins refuses pins that are no lines and a pin that stands twice, as far as that can be seen without the chip, so that a start with
+// it is refused before anything runs.
 func (o *gpioOptions) checkPins() error {
-	header := gpio.ChipInfo{Lines: make([]gpio.LineInfo, gpioHeaderLines)}
-	for i := range header.Lines {
-		header.Lines[i] = gpio.LineInfo{Offset: i, Name: fmt.Sprintf("GPIO%d", i)}
-	}
-	known := o.Chip == "" || o.Chip == gpioSim || slices.Contains(gpio.HeaderLabels(), o.Chip)
 	first := map[string]string{}
 	for _, p := range o.pins() {
 		at, path, pin := p[0], p[1], p[2]
-		line := strings.ToLower(pin)
-		if offset, err := header.Find(pin); err == nil && known {
-			line = "line " + strconv.Itoa(offset)
+		line, err := headerLine(o.Chip, pin)
+		if err != nil {
+			return config.At(at+".pin", "%w", err)
 		}
+		line = cmp.Or(line, strings.ToLower(pin))
 		if other, twice := first[line]; twice {
 			return config.At(at+".pin", "%q is %s, which %s has already", pin, line, other)
 		}

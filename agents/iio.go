@@ -90,7 +90,7 @@ func (s iioSearch) find() (*iioDevice, error) {
 	case s.want == "":
 		return nil, fmt.Errorf("no IIO device has %s: there are %s; %s", s.what, list(all), s.hint(""))
 	}
-	return nil, fmt.Errorf("no IIO device %.60q with %s: there are %s; %s", s.want, s.what, list(all), s.hint(s.want))
+	return nil, fmt.Errorf("no IIO device %.60q with %s%s: there are %s; %s", s.want, s.what, s.missing(), list(all), s.hint(s.want))
 }
 
 // matches reports whether the device is wanted.
@@ -105,6 +105,17 @@ func (s iioSearch) matches(i iioIdentity) bool {
 		return err == nil && err2 == nil && want == have
 	}
 	return s.want == "" || slices.Contains([]string{i.name, i.label, i.address, filepath.Base(i.dir)}, s.want)
+}
+
+// missing says so if what is wanted is a path that leads nowhere.
+func (s iioSearch) missing() string {
+	if !strings.Contains(s.want, "/") {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(s.root, s.want)); errors.Is(err, fs.ErrNotExist) {
+		return ", since that path leads nowhere"
+	}
+	return ""
 }
 
 // iioIdentify looks at a device. Its address is the name of the device of the bus that it belongs to: 1-0048 is 0x48 on I2C bus 1,

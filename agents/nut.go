@@ -3,8 +3,12 @@ package agents
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"net"
+	"os"
+	"strconv"
 	"time"
 
 	"rollcall/config"
@@ -91,6 +95,8 @@ func (o *nutOptions) Validate() error {
 	}
 	if host, port, err := net.SplitHostPort(nutAddress(o.Address)); err != nil || host == "" || port == "" {
 		return config.At("address", "%.60q is not a host or host:port", o.Address)
+	} else if n, err := strconv.ParseUint(port, 10, 64); (err == nil || errors.Is(err, strconv.ErrRange)) && (n == 0 || n > math.MaxUint16) {
+		return config.At("address", "port %.20s is not from 1 to %d", port, math.MaxUint16)
 	}
 	if o.Fingerprint != "" {
 		if _, err := nutFingerprint(o.Fingerprint); err != nil {
@@ -113,6 +119,20 @@ func (o *nutOptions) Validate() error {
 		return config.At("sim", "a made-up UPS has no name, login or TLS: take those away, or sim")
 	}
 	return nil
+}
+
+// Warnings says which files are not there.
+func (o *nutOptions) Warnings() map[string]error {
+	out := map[string]error{}
+	for at, file := range map[string]string{"ca_file": o.CAFile, "password_file": o.PasswordFile} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			out[at] = err
+		}
+	}
+	return out
 }
 
 // secure reports whether TLS is asked for.

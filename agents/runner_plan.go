@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"reflect"
@@ -82,10 +83,23 @@ func (c RunnerConfig) plan(conf config.Config) (plan, error) {
 		}
 		e.deps = Deps{StateDir: conf.StateDir, Root: c.Root, OpenChip: c.OpenChip, At: a.Errorf}
 		if len(c.Only) == 0 || slices.Contains(c.Only, a.Name) {
+			c.warn(a, e.options)
 			p.entries = append(p.entries, e)
 		}
 	}
 	return p, nil
+}
+
+// warn logs what the options of an agent need that is not there.
+func (c RunnerConfig) warn(a config.Agent, o Options) {
+	w, ok := o.(Warner)
+	if !ok || c.Log == nil {
+		return
+	}
+	warnings := w.Warnings()
+	for _, at := range slices.Sorted(maps.Keys(warnings)) {
+		c.Log.Warn("configuration", "agent", a.Name, "err", a.Errorf(at, "%w", warnings[at]))
+	}
 }
 
 // entry checks one configured agent and decodes its options. The configuration has checked its name and its points.

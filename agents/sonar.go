@@ -107,7 +107,7 @@ func (o *sonarOptions) Validate() error {
 		if o.Trigger != "" || o.Echo != "" || o.Chip != "" {
 			return config.At("driver", "iio takes no chip, trigger and echo: the kernel knows them")
 		}
-		return nil
+		return checkDevice(o.Device)
 	case sonarDriverGPIO:
 	default:
 		return config.At("driver", "%q is neither gpio nor iio", o.Driver)
@@ -120,10 +120,8 @@ func (o *sonarOptions) Validate() error {
 		return config.At("trigger", "is missing: the line of Trig, as GPIO23")
 	case o.Echo == "":
 		return config.At("echo", "is missing: the line of Echo, as GPIO24")
-	case o.Echo == o.Trigger:
-		return config.At("echo", "%s is trigger already", o.Echo)
 	}
-	return nil
+	return checkPins(o.Chip, sensorPin{"trigger", o.Trigger}, sensorPin{"echo", o.Echo})
 }
 
 // sonarIsAir reports whether air can be that warm where a sensor works.

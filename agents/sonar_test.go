@@ -331,11 +331,12 @@ func TestSonarRefused(t *testing.T) {
 	chip.Hog(5, "srf04")
 	d := Deps{Service: "sonar", Root: t.TempDir(), OpenChip: func(string) (gpio.Chip, error) { return chip.Open(), nil }}
 	for options, want := range map[string]string{
-		"{trigger: 23}":               "echo: is missing",
-		"{echo: 23}":                  "trigger: is missing",
-		"{trigger: 23, echo: 5}":      `echo: request line 5 (GPIO5) of pinctrl-bcm2835: held by "srf04"`,
-		"{trigger: 23, echo: 23}":     "echo: 23 is trigger already",
-		"{trigger: 23, echo: GPIO23}": "held by",
+		"{trigger: 23}":                                     "echo: is missing",
+		"{echo: 23}":                                        "trigger: is missing",
+		"{trigger: 23, echo: 5}":                            `echo: request line 5 (GPIO5) of pinctrl-bcm2835: held by "srf04"`,
+		"{trigger: 23, echo: 23}":                           `echo: "23" is line 23, which trigger has already`,
+		"{trigger: 23, echo: GPIO23}":                       `echo: "GPIO23" is line 23, which trigger has already`,
+		"{chip: x, trigger: 23, echo: GPIO23}":              "held by",
 		"{sim: true, temperature_topic: /pi/+/temperature}": "temperature_topic: topic \"/pi/+/temperature\" has a wildcard",
 		"{trigger: 23, echo: 24, samples: 0}":               "0 is not from 1 to 9",
 		"{trigger: 23, echo: 24, poll: 200ms}":              "3 samples of 60ms need at least 300ms",
