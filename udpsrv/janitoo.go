@@ -164,30 +164,34 @@ func printRaw(a *app, m bus.Message) {
 	fmt.Fprintf(a.out, "%s %s\n", clean(m.Topic), clean(string(m.Payload))) // output remembers the error
 }
 
-// Columns of the tables are those of the tutorials, which a client of 2016 has printed (JANITOO.md §1.8).
-func janitooColumn(head string, width int) column { return column{head: head, least: width, gap: 1} }
+// janitooColumn is a column of a table as the tutorials have it, which a client of 2016 has printed (JANITOO.md §1.8): a text that is too
+// long for it is not cut, and does not make the column wider. On a terminal it has up to most cells.
+func janitooColumn(head string, width, most int) column {
+	return column{head: head, least: width, most: most, gap: 1}
+}
 
 // nodeTable returns the table of nodes.
-func nodeTable(a *app) *table {
-	product := janitooColumn("product_name", 25)
+func nodeTable(a *app, uuid, location int) *table {
+	product := janitooColumn("product_name", 25, 30)
 	product.spare = true
-	t := newTable(a.out, column{head: "hadd", least: 10, whole: true}, janitooColumn("uuid", 20), janitooColumn("name", 25), janitooColumn("location", 25),
-		product, janitooColumn("product_type", 0))
+	t := newLiveTable(a.out, column{head: "hadd", least: 10, whole: true}, janitooColumn("uuid", uuid, 40), janitooColumn("name", 25, 40), janitooColumn("location", location, 40),
+		product, janitooColumn("product_type", 0, 40))
 	t.blank = true
 	return t
 }
 
 // valueTable returns the table of values; those of query have no column of the node.
 func valueTable(a *app, uuid int, withNode bool) *table {
-	t := newTable(a.out, column{head: "hadd", least: 10, whole: true})
+	t := newLiveTable(a.out, column{head: "hadd", least: 10, whole: true})
 	if withNode {
-		node := janitooColumn("node_uuid", 25)
+		node := janitooColumn("node_uuid", 25, 40)
 		node.spare = true
 		t.cols = append(t.cols, node)
 	}
-	genre, class := janitooColumn("genre", 5), janitooColumn("cmdclass", 8)
-	t.cols = append(t.cols, janitooColumn("uuid", uuid), janitooColumn("idx", 4), janitooColumn("data", 25), janitooColumn("units", 10), janitooColumn("type", 5),
-		genre, class, janitooColumn("help", 0))
+	help := janitooColumn("help", 0, 60)
+	help.wraps = true
+	t.cols = append(t.cols, janitooColumn("uuid", uuid, 40), janitooColumn("idx", 4, 0), janitooColumn("data", 25, 40), janitooColumn("units", 10, 0), janitooColumn("type", 5, 0),
+		janitooColumn("genre", 5, 0), janitooColumn("cmdclass", 8, 0), help)
 	t.blank = true
 	return t
 }

@@ -219,7 +219,7 @@ func (d *janitooDiscovery) tables(a *app, f *janitooFound, infos []string) error
 		}
 		var t *table
 		if info == wire.InfoNodes {
-			t = nodeTable(a)
+			t = nodeTable(a, d.nodeUUID, d.location)
 			for _, n := range f.foundNodes(d.number) {
 				t.add(string(n.Hadd), n.UUID, orNone(n.Name), orNone(n.Location), n.ProductName, n.ProductType)
 			}
@@ -228,6 +228,9 @@ func (d *janitooDiscovery) tables(a *app, f *janitooFound, infos []string) error
 			for _, v := range f.foundValues(info, d.number) {
 				addValue(t, v, true)
 			}
+		}
+		if !t.headed {
+			t.print() // the head alone
 		}
 		if err := t.flush(); err != nil {
 			return err

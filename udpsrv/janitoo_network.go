@@ -34,11 +34,12 @@ type janitooDiscovery struct {
 	vuuid string
 	one   bool   // node
 	hadd  string // of node
-	uuid  int    // width of a column
+
+	uuid, nodeUUID, location int // widths of columns, which differ between Janitoo's network and node
 }
 
 func newNetwork(a *app) *cobra.Command {
-	d := janitooDiscovery{uuid: 25}
+	d := janitooDiscovery{uuid: 25, nodeUUID: 20, location: 25}
 	cmd := &cobra.Command{
 		Use:   "network",
 		Short: "List the nodes or values of all Janitoo controllers at a broker",
@@ -54,7 +55,7 @@ known it ends when no more answers have come for a second.`,
 }
 
 func newNode(a *app) *cobra.Command {
-	d := janitooDiscovery{uuid: 30, one: true}
+	d := janitooDiscovery{uuid: 30, nodeUUID: 30, location: 20, one: true}
 	cmd := &cobra.Command{
 		Use:     "node --hadd CCCC/NNNN",
 		Short:   "List the nodes or values of one Janitoo controller",
