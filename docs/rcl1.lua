@@ -36,6 +36,12 @@ local ticket = {
   { "requester", "Requester", 40, 16, "ipv6" }, { "relay", "Relay", 56, 16, "ipv6" }, { "network", "Network", 72, 16, "ipv6" },
   { "prefix", "Prefix length", 88, 1 },
 }
+-- The keys of a request's body.
+local keys = {
+  { "filter", "Filter", "bytes" }, { "hashes", "Hashes of the filter" }, { "want", "Selector", "text" }, { "broker", "Broker port" },
+  { "topic", "Topic", "text" }, { "wanted", "Page" }, { "cookie", "Cookie", "bytes" }, { "changed", "Changed within (ms)" },
+  { "names", "Hosts named", "bytes" },
+}
 local header = { [1] = 102, [2] = 64, [3] = 64, [4] = 40 }
 local signed = { [1] = 1, [2] = 16, [3] = 1, [4] = 256 } -- the flag that says so
 
@@ -56,6 +62,7 @@ local make = {
   ipv6 = function(n, t) return ProtoField.ipv6(n, t) end,
   ether = function(n, t) return ProtoField.ether(n, t) end,
   ms = function(n, t) return ProtoField.absolute_time(n, t, base.UTC) end,
+  text = function(n, t) return ProtoField.string(n, t) end,
   number = function(n, t, size)
     return (size == 8 and ProtoField.uint64 or size == 4 and ProtoField.uint32 or size == 2 and ProtoField.uint16 or ProtoField.uint8)(n, t)
   end,
@@ -67,6 +74,7 @@ local function declare(kind, list)
 end
 for kind, list in pairs(layout) do declare(kind, list) end
 declare(4, ticket)
+for _, k in ipairs(keys) do f["request_" .. k[1]] = make[k[3] or "number"]("rcl1.request." .. k[1], k[2], 4) end
 rcl1.fields = f
 local short = ProtoExpert.new("rcl1.short", "Datagram is cut off", expert.group.MALFORMED, expert.severity.ERROR)
 rcl1.experts = { short }
@@ -77,12 +85,38 @@ local function value(tree, field, range, what)
   return tree:add(field, range, NSTime.new(math.floor(ms / 1000), (ms % 1000) * 1000000))
 end
 
-local function body(tree, tvb, pinfo, from, len, sealed)
+-- One item of CBOR (RFC 8949) at an offset: its kind, its number or length, and where what follows its head begins.
+local function item(tvb, at)
+  local kind, n = bit.rshift(tvb(at, 1):uint(), 5), bit.band(tvb(at, 1):uint(), 31)
+  local more = ({ [24] = 1, [25] = 2, [26] = 4 })[n]
+  if more then return kind, tvb(at + 1, more):uint(), at + 1 + more end
+  return kind, n, at + 1
+end
+
+-- The body of a request, which is a map of numbers, bytes and texts: the hosts refuse all others, and so may this.
+local function request(tree, tvb)
+  local kind, pairs, at = item(tvb, 0)
+  if kind ~= 5 then return end
+  for _ = 1, pairs do
+    local _, key, from = item(tvb, at)
+    local sort, n, data = item(tvb, from)
+    local last = (sort == 2 or sort == 3) and data + n or data
+    local known = keys[key]
+    if known then
+      local field = f["request_" .. known[1]]
+      if sort == 0 then tree:add(field, tvb(from, last - from), n) else tree:add(field, tvb(data, n)) end
+    end
+    at = last
+  end
+end
+
+local function body(tree, tvb, pinfo, from, len, sealed, asks)
   if len == 0 then return end
   if sealed then tree:add(f.box, tvb(from, len)) return end
   local sub = tree:add(f.body, tvb(from, len))
   local cbor = Dissector.get("cbor")
   if cbor then cbor:call(tvb(from, len):tvb(), pinfo, sub) end
+  if asks and not pcall(request, sub, tvb(from, len):tvb()) then sub:add_proto_expert_info(short) end
 end
 
 -- What is about relaying: a ticket is open, the bodies of the others are encrypted.
@@ -138,7 +172,7 @@ function rcl1.dissector(tvb, pinfo, root)
   else
     local len = tvb(size - 2, 2):uint()
     if len > last - size then tree:add_proto_expert_info(short) return tvb:len() end
-    body(tree, tvb, pinfo, size, len, kind == 2 and bit.band(flags, 1) ~= 0)
+    body(tree, tvb, pinfo, size, len, kind == 2 and bit.band(flags, 1) ~= 0, kind == 1)
     if kind == 1 and is_signed then tree:add(f.tag, tvb(last - 8, 8)) end
     local at = kind == 1 and { 8, 60 } or { 24, 38 }
     info = info .. " sweep=" .. tostring(tvb(at[1], 8):uint64()) .. " seq=" .. tvb(at[2], 4):uint()

@@ -10,7 +10,13 @@
 // Round 0 asks a sample, so small that the socket's buffer holds all who can be in it, to learn how many there are; it is left
 // out where hosts are known from earlier. Round 1 asks everyone, in two copies. Each later round carries a filter of the hosts
 // heard, under a fresh salt so that whoever a filter hides by chance is hidden only once, in three copies that the hosts answer
-// in up to three. Replies are spread over a window, as fast as the socket can take them and no faster.
+// in up to three; where nobody is expected any longer there are eight of either, which hosts look at in one go and nobody answers, so
+// that few rounds are enough to outlast a burst of losses. Replies are spread over a window, as fast as the socket can take them and
+// no faster.
+//
+// Networks of which most hosts are in another one too, as IPv6 beside IPv4, are asked late: in rounds where nobody of the other is
+// expected, so that hosts do not answer twice. How many hosts are in them alone is reckoned by itself: the strangers that there may
+// always be, and those found there.
 //
 // # When to stop
 //
@@ -58,7 +64,7 @@ type Config struct {
 	Rate     float64
 	Buffer   int
 	Range    bool          // so many addresses are asked one after the other that there are no more than two rounds of them
-	Late     bool          // some are asked from round 2 on only
+	Late     bool          // some, as few as there are strangers, are asked from round 2 on only, by what says so
 	Trip     time.Duration // to where the hosts are and back, if that is far
 	Wireless bool          // hosts may sleep between two beacons: longer guards and pauses
 	Filter   int           // bytes that a request has room for
@@ -74,6 +80,7 @@ type Ask struct {
 	Window time.Duration // over which replies are to be spread
 	Copies uint8         // of each reply
 	First  bool          // the first copy of its round's first datagram
+	Late   bool          // it is for those too that are asked from round 2 on, see Config
 	To     ID            // the one host to be asked by unicast; zero: everyone
 }
 
@@ -85,6 +92,7 @@ type Heard struct {
 	Tx       uint16 // replies that the host had sent, with this one
 	Delay    time.Duration
 	Resolved bool // the host had to find out the requester's hardware address
+	Late     bool // the host is one of those that are asked from round 2 on only
 }
 
 // Result is how a sweep went.

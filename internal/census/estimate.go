@@ -54,6 +54,7 @@ func (t tally) bound() float64 {
 
 // Bursts: while nothing else is known they last four datagrams. Over a pause they end by themselves.
 const (
+	priorStruck = 0.2 // hosts: networks that show no loss at all seldom have bursts
 	priorBursts = 2
 	priorBurst  = 8
 	burstTime   = 20 * time.Millisecond // after which one of datagrams is likely to have ended
@@ -62,7 +63,7 @@ const (
 
 // burst returns the probability that a host is in a burst of losses, and that the burst holds on from one datagram to the next.
 func (t tally) burst() (in, on float64) {
-	in = (t.struck + 0.5) / (t.hosts + 1)
+	in = (t.struck + priorStruck) / (t.hosts + 1)
 	on = (t.lost - t.struck + priorBurst - priorBursts) / (t.lost + priorBurst)
 	return in, on
 }
@@ -70,6 +71,7 @@ func (t tally) burst() (in, on float64) {
 // asked is how one round asked a host.
 type asked struct {
 	requests, replies int           // copies
+	late              int           // of the requests, those that went to hosts that are asked late, too
 	hidden            float64       // share of the hosts that its filter hides
 	pause             time.Duration // since the last datagram of the round before
 	span              time.Duration // from its first datagram to its last
@@ -102,6 +104,22 @@ func (t tally) stuck(rounds []asked, copies func(asked) int) float64 {
 func (t tally) shadowed(span time.Duration) float64 {
 	in, _ := t.burst()
 	return in * math.Exp(-float64(span)/float64(burstSpan))
+}
+
+// late returns the rounds as those see them who are asked late.
+func late(rounds []asked) (out []asked) {
+	skipped := time.Duration(0)
+	for _, a := range rounds {
+		if a.late == 0 {
+			skipped += a.pause + a.span
+			continue
+		}
+		a.requests = a.late
+		a.pause += skipped
+		skipped = 0
+		out = append(out, a)
+	}
+	return out
 }
 
 func requestCopies(a asked) int { return a.requests }

@@ -9,7 +9,7 @@ import (
 // Limits of what a host says in one sweep of one requester.
 const (
 	MaxAnswers = 16               // rounds in which it answers: enough for a burst of losses to end
-	MaxCopies  = 4                // of one answer
+	MaxCopies  = 8                // of one answer
 	copyEvery  = time.Millisecond // between the copies of an answer
 	MaxWindow  = 30 * time.Second // over which answers are spread; a longer one is cut to this
 

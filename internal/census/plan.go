@@ -33,13 +33,14 @@ type part struct {
 type send struct {
 	at   time.Duration
 	part int
+	late bool // to those too that are asked from round 2 on
 	to   ID
 }
 
 // Timing of rounds (DISCOVERY.md §5.3).
 const (
-	copyGap         = 500 * time.Microsecond  // between the copies of a request
-	quietCopyGap    = 1500 * time.Microsecond // where hardly anybody is expected: bursts of losses end meanwhile
+	copyGap         = 500 * time.Microsecond // between the copies of a request
+	quietCopyGap    = 100 * time.Microsecond // where hardly anybody is expected: a host looks at all of them in one go
 	wirelessCopyGap = 15 * time.Millisecond
 	partGap         = 60 * time.Microsecond // between datagrams at least
 	probeGap        = 100 * time.Microsecond
@@ -49,11 +50,16 @@ const (
 	crowdGuard      = 40                    // the part of the window that is waited at least
 	fewGuard        = 10 * time.Millisecond // the final one where few were heard
 	wirelessGuard   = 300 * time.Millisecond
-	quietGuard      = 10 * time.Millisecond  // of rounds in which nobody is expected, and that are not the last one
+	quietGuard      = 5 * time.Millisecond   // of rounds in which nobody is expected, and that are not the last one
+	slowGuard       = 10 * time.Millisecond  // of those that follow when there were many
 	maxGuard        = 250 * time.Millisecond // while nobody answers
 	atOnceCopyGap   = 8 * time.Millisecond   // where all answer at once: nobody is to look at the second copy before he has answered
 	atOnce          = 64                     // so many may answer at the same time
 	smallNetwork    = 254                    // hosts, as many as a /24 holds
+	quietCopies     = MaxCopies              // of a request that hardly anybody is expected to answer, and of the reply
+	crowd           = 8                      // so many answers show how fast they come
+	lateAtLast      = 5                      // the round in which those who are asked late are so in any case
+	slowFrom        = 8                      // the round after which it is time alone that helps
 )
 
 // Filters (DISCOVERY.md §5.4).
@@ -98,11 +104,11 @@ func (s *Sweep) planSample(r *round) {
 // planRest plans a round that asks those who were not heard.
 func (s *Sweep) planRest(r *round) {
 	rest := s.surprise
-	if len(s.begun) > 0 {
-		likely := expect(max(float64(len(s.ids)), 1), silent(s.begun, s.requests, s.likelyReplies()))
+	if len(s.done) > 0 && s.requests.lost+s.replies.lost > 0 {
+		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.likelyReplies()))
 		rest = max(rest, min(likely, 4*s.populace+float64(len(s.ids))))
 	}
-	if len(s.begun) == 1 {
+	if len(s.done) == 1 {
 		rest = max(rest, float64(len(s.missing)))
 	}
 	copies := 3
@@ -112,8 +118,9 @@ func (s *Sweep) planRest(r *round) {
 	case rest >= 200:
 		copies = 2
 	}
-	r.asked = asked{requests: 3, replies: copies}
+	r.asked = asked{requests: 3, late: 3, replies: copies}
 	r.expected = rest
+	s.planCopies(r)
 	r.window = s.spread((1.25*rest + 3*math.Sqrt(rest) + 5) * float64(copies))
 	n := len(s.ids)
 	if n == 0 {
@@ -139,11 +146,36 @@ func (s *Sweep) planRest(r *round) {
 	r.window /= time.Duration(parts)
 }
 
+// planCopies decides how often a round asks. Where nobody is expected, more copies cost next to nothing, and more of a burst of losses
+// passes in them. Those who are asked late wait for such a round: most of them are the hosts that the others are, who would answer twice.
+func (s *Sweep) planCopies(r *round) {
+	if len(s.ids) == 0 {
+		return
+	}
+	quiet := s.calm(r)
+	switch b := s.requests.bound(); {
+	case !quiet && r.number < lateAtLast:
+		r.late = 0
+	case s.c.Late && s.unheardLate(s.done) < Delta/4:
+		r.late = 0 // they have been asked often enough
+	case b < 0.15:
+		r.late = 1
+	case b < 0.3:
+		r.late = 2
+	}
+	if quiet && len(s.ids) <= wholeFilter {
+		r.requests, r.replies = quietCopies, quietCopies
+	}
+}
+
+// calm reports whether hardly anybody is expected to answer the round.
+func (s *Sweep) calm(r *round) bool { return r.number > 1 && r.expected < 0.5 && !s.c.Wireless }
+
 // likelyReplies returns the tally of replies by which the next round is sized. After one round with one copy of each nothing is known
 // of them: whoever was heard had sent one. Then they are believed to get lost as often as the requests do.
 func (s *Sweep) likelyReplies() tally {
 	p := s.replies.without(s.drops)
-	if len(s.begun) == 1 && s.requests.rate() > p.rate() {
+	if len(s.done) == 1 && s.requests.rate() > p.rate() {
 		return s.requests
 	}
 	return p
@@ -174,7 +206,7 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 	switch {
 	case s.c.Wireless:
 		gap = wirelessCopyGap
-	case r.number > 1 && r.expected < 0.5:
+	case s.calm(r):
 		gap = quietCopyGap
 	case r.number == 1 && r.window == 0 && s.c.Open:
 		gap = atOnceCopyGap
@@ -182,7 +214,7 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 	for c := range r.requests {
 		for i := range r.parts {
 			at := start + time.Duration(c)*gap + time.Duration(i)*max(r.window, partGap)
-			r.sends = append(r.sends, send{at: at, part: i})
+			r.sends = append(r.sends, send{at: at, part: i, late: c >= r.requests-r.late})
 		}
 	}
 	if r.number > 2 && len(s.missing) <= maxMissing {
@@ -220,7 +252,7 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	first := !r.begun
 	r.begun = true
 	r.last = max(r.last, now)
-	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), First: first}, true
+	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), First: first, Late: d.late}, true
 }
 
 // fill puts everyone who was heard into the filters of the parts that are to be sent still.
@@ -246,7 +278,13 @@ func (s *Sweep) endOf(r *round) time.Duration {
 	}
 	guard := s.guard(r)
 	last := r.sends[len(r.sends)-1].at
-	return max(last+r.window+guard, r.last+min(guard, firstGuard))
+	end := max(last+r.window+guard, r.last+min(guard, firstGuard))
+	if r.number == 1 && r.window == 0 && len(s.ids) >= crowd && s.left <= 0 && !s.c.Wireless {
+		// All answer at once, and how long the last took says nothing of how long one alone would: it is over when a while has passed
+		// in which nobody answered. Whoever answers later is not lost, but may be asked again.
+		end = min(end, r.last+max(firstGuard, (r.last-r.sends[0].at)/4)+s.c.Trip)
+	}
+	return end
 }
 
 // complete reports whether all who are known have answered.
@@ -265,6 +303,9 @@ func (s *Sweep) guard(r *round) time.Duration {
 		return min(first, maxGuard) + s.c.Trip*5/4
 	}
 	g := s.rtt.quantile(0.9)*11/10 + 300*time.Microsecond
+	if r.number > 1 && len(s.ids) >= crowd { // what of it is the size of the crowd is less where fewer answer
+		g = min(g, s.alone()+time.Duration(r.expected/float64(len(s.ids))*float64(s.rtt.quantile(0.9))))
+	}
 	if len(s.rtt.all) < 5 {
 		g = max(g, firstGuard+s.c.Trip*5/4)
 	}
@@ -282,10 +323,22 @@ func (s *Sweep) guard(r *round) time.Duration {
 		if s.c.Wireless {
 			least = wirelessGuard
 		}
+		if s.calm(r) {
+			return max(least, s.alone())
+		}
 		return max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
 	}
-	if r.number > 1 && r.expected < 0.5 && !s.c.Wireless {
-		return min(g, quietGuard) // whoever answers later is heard in the next round; bursts of losses end meanwhile
+	if s.calm(r) { // whoever answers later is heard in the next round
+		if r.number > slowFrom {
+			return min(g, slowGuard)
+		}
+		return min(g, quietGuard)
 	}
 	return g
+}
+
+// alone returns how long the reply of one host may take where the others are silent: what makes a host slow now and then, which is
+// what the slowest of a crowd have over most of it, but not its size.
+func (s *Sweep) alone() time.Duration {
+	return (s.rtt.quantile(0.1)+s.rtt.quantile(0.99)-s.rtt.quantile(0.9))*5/4 + 700*time.Microsecond
 }

@@ -20,6 +20,7 @@ type world struct {
 	service   time.Duration
 	resolve   bool // hosts have to resolve the requester's address
 	deaf      map[int]bool
+	six       int                   // the first so many hosts hear only what is for those that are asked late
 	late      map[int]time.Duration // hosts that are silent before
 	limit     time.Duration
 	configure func(*Config)
@@ -73,6 +74,14 @@ func idOf(i int) ID {
 	return id
 }
 
+// first returns what the requester is told of the first request that a host heard: nothing of those who were not asked before.
+func (w world) first(i int, h *Attendance) uint32 {
+	if i < w.six {
+		return 0
+	}
+	return h.First
+}
+
 // run runs the sweep.
 func (w world) run(seed uint64) outcome {
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -89,6 +98,7 @@ func (w world) run(seed uint64) outcome {
 	s := New(c)
 	hosts := make([]Attendance, w.n)
 	replies := make([]int, w.n)
+	salts, spreads := make([]uint64, w.n), make([]Spread, w.n) // of the round that each heard last
 	out := outcome{}
 	var q events
 	epoch := time.Unix(0, 0)
@@ -101,7 +111,10 @@ func (w world) run(seed uint64) outcome {
 	hear := func(i int, a *Ask, now time.Duration) {
 		h := &hosts[i]
 		h.Hear(a.Seq, simRequest)
-		sp := SpreadOf(c.Sweep, a.Salt, idOf(i))
+		if salts[i] != a.Salt {
+			salts[i], spreads[i] = a.Salt, SpreadOf(c.Sweep, a.Salt, idOf(i))
+		}
+		sp := spreads[i]
 		switch {
 		case !a.InRange(sp):
 		case a.Heard(sp):
@@ -122,7 +135,7 @@ func (w world) run(seed uint64) outcome {
 		for _, a := range asks {
 			out.requestBytes += simRequest
 			for i := range w.n {
-				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || now < w.late[i] || w.loss.Lost(i, false, now, rnd) {
+				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || w.loss.Lost(i, false, now, rnd) {
 					continue
 				}
 				heap.Push(&q, event{at: now + oneWay(rnd), host: i, ask: &a})
@@ -158,7 +171,7 @@ func (w world) run(seed uint64) outcome {
 					} else {
 						free = max(free, at) + w.service
 						heap.Push(&q, event{at: free, host: e.host,
-							r: &Heard{ID: idOf(e.host), Seq: t.Seq, First: h.First, Tx: t.Tx, Delay: t.Delay, Resolved: w.resolve}})
+							r: &Heard{ID: idOf(e.host), Seq: t.Seq, First: w.first(e.host, h), Tx: t.Tx, Delay: t.Delay, Resolved: w.resolve, Late: e.host < w.six}})
 					}
 				}
 			}

@@ -9,6 +9,7 @@ import (
 
 const (
 	maxRounds  = 64
+	maxNeed    = 12          // quiet rounds
 	maxMissing = 256         // known hosts that are asked one by one; where more are silent this is another network
 	fewHosts   = 50          // heard, below which more care is taken
 	patience   = time.Second // how long to wait for the first answer at all
@@ -27,7 +28,6 @@ type Sweep struct {
 	sent     []time.Duration
 	cur      *round
 	done     []asked       // the rounds in which everyone was asked
-	begun    []asked       // those, and before them a first one in which the late networks were not
 	n        uint16        // number of the next round
 	lastSend time.Duration // of the last round
 	probe    uint16        // number of the last probe
@@ -38,6 +38,7 @@ type Sweep struct {
 	fresh     int        // heard and not known
 	left      int        // Singles that have not answered
 	resolved  int        // that had to resolve our address
+	lateOnes  int        // that can only be asked late, and are not known
 	requests  tally
 	replies   tally
 	rtt       times
@@ -133,6 +134,9 @@ func (s *Sweep) Hear(h Heard, now time.Duration) bool {
 		delete(s.missing, h.ID)
 	} else {
 		s.fresh++
+		if h.Late {
+			s.lateOnes++
+		}
 	}
 	if h.Resolved {
 		s.resolved++
@@ -195,10 +199,24 @@ func (s *Sweep) unheardAfter(rounds []asked) float64 {
 	if !s.c.Open {
 		return float64(max(s.left, 0))
 	}
-	hosts := max(float64(len(s.ids)), 1)
+	hosts := max(float64(len(s.ids)-s.lateOnes), 1)
 	if len(s.c.Known) > 0 {
-		hosts = float64(s.fresh) + strangers
+		hosts = float64(s.fresh-s.lateOnes) + strangers
 	}
+	n := s.unheardOf(hosts, rounds)
+	if s.c.Late {
+		n += s.unheardLate(rounds)
+	}
+	return n
+}
+
+// unheardLate returns the same of those who are asked late.
+func (s *Sweep) unheardLate(rounds []asked) float64 {
+	return s.unheardOf(float64(s.lateOnes)+strangers, late(rounds))
+}
+
+// unheardOf returns how many are unheard who were asked so, where so many were heard, or are likely to be there.
+func (s *Sweep) unheardOf(hosts float64, rounds []asked) float64 {
 	q, p := s.requests, s.replies.without(s.drops)
 	span := time.Duration(0)
 	for i, a := range rounds {
@@ -244,10 +262,7 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	s.timed(r)
 	s.lastSend = r.sends[len(r.sends)-1].at
 	if dropped == 0 && !r.unsent { // else nobody can say who was not heard
-		s.begun = append(s.begun, r.asked)
-		if !s.c.Late || r.number > 1 {
-			s.done = append(s.done, r.asked)
-		}
+		s.done = append(s.done, r.asked)
 	}
 	switch why, more := s.unsure(now); {
 	case !more:
@@ -295,12 +310,13 @@ func (s *Sweep) unsure(now time.Duration) (why string, more bool) {
 // quiet returns how many rounds ago somebody new was heard.
 func (s *Sweep) quiet() int { return s.turns - s.found }
 
-// need returns how many quiet rounds there must be: losses that come in bursts show as hosts that are found late.
+// need returns how many quiet rounds there must be: losses that come in bursts show as hosts that are found late. A burst that
+// outlasts maxNeed rounds is no burst, see the late rounds.
 func (s *Sweep) need() int {
 	if len(s.ids) >= fewHosts {
-		return max(1, (s.found-1)/2)
+		return min(max(1, (s.found-1)/2), maxNeed)
 	}
-	return max(2, s.found-1)
+	return min(max(2, s.found-1), maxNeed)
 }
 
 // unprobed reports whether known hosts are to be asked by unicast still.

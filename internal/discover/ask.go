@@ -24,7 +24,7 @@ func (s *sweep) ask(a census.Ask) error {
 	before := s.stats.Sent
 	pending := 0
 	for _, w := range s.ways {
-		if w.late && a.Round < 2 {
+		if w.late && !a.Late {
 			continue
 		}
 		b, err := s.encode(s.question(w, a))

@@ -109,13 +109,21 @@ func (s *sweep) hear(p packet, r Reply) {
 	if resolved {
 		s.stats.Resolved++
 	}
-	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay, Resolved: resolved}, p.at.Sub(s.start))
+	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay, Resolved: resolved,
+		Late: p.way.late && !s.askedEarly(r.Body.Addrs)}, p.at.Sub(s.start))
 	if p.way.single[p.from] && !s.answered[p.from] {
 		s.answered[p.from] = true
 		if p.way.gap == 0 {
 			s.census.Answered()
 		}
 	}
+}
+
+// askedEarly reports whether one of the addresses is in a network that is asked from the first round on.
+func (s *sweep) askedEarly(addrs []netip.Addr) bool {
+	return slices.ContainsFunc(s.ways, func(w *way) bool {
+		return !w.late && slices.ContainsFunc(addrs, func(a netip.Addr) bool { return w.asked(netip.AddrPortFrom(a, uint16(s.c.Port))) })
+	})
 }
 
 // begin notes what the first page says.

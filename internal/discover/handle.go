@@ -164,7 +164,7 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 		}
 		r.paid.put(j.key, struct{}{}, d.at)
 	}
-	j.wait = publishDelay()
+	j.wait = publishDelay(q.BrokerPort == 0)
 	if !enqueue(r.jobs, j) {
 		r.drop(busy, d, "")
 	}

@@ -321,8 +321,11 @@ func TestPendingIsFinishedInTime(t *testing.T) {
 		t.Errorf("untilNext(nil) = %v, with one overdue %v", untilNext(nil), untilNext(pending))
 	}
 	for range 1000 {
-		if d := publishDelay(); d < 20*time.Millisecond || d >= 120*time.Millisecond {
-			t.Fatalf("publishDelay() = %v", d)
+		if d := publishDelay(false); d < 20*time.Millisecond || d >= 120*time.Millisecond {
+			t.Fatalf("publishDelay(false) = %v", d)
+		}
+		if d := publishDelay(true); d < 300*time.Millisecond || d >= 800*time.Millisecond {
+			t.Fatalf("publishDelay(true) = %v, want later than sweeps take", d)
 		}
 	}
 }

@@ -29,9 +29,15 @@ type job struct {
 }
 
 // publishDelay returns how long a sealed request waits, so that what the programs of all hosts do about it does not compete
-// with the replies to the sweep.
-func publishDelay() time.Duration {
-	const least, most = 20 * time.Millisecond, 120 * time.Millisecond
+// with the replies to the sweep: longer where the answers go to the host's own broker, for which no requester waits.
+func publishDelay(own bool) time.Duration {
+	const (
+		least, most       = 20 * time.Millisecond, 120 * time.Millisecond
+		ownLeast, ownMost = 300 * time.Millisecond, 800 * time.Millisecond
+	)
+	if own {
+		return ownLeast + rand.N(ownMost-ownLeast)
+	}
 	return least + rand.N(most-least)
 }
 

@@ -273,11 +273,13 @@ func (r *Responder) Run(ctx context.Context) error {
 // read handles datagrams until the socket is closed. Other errors of a datagram socket are about one datagram, or pass.
 func (r *Responder) read() error {
 	const maxErrors = 100 // in a row
-	buf := make([]byte, reports.MaxRequest+1)
-	oob := make([]byte, 128)
+	in, err := newReceiver(r.c.Conn)
+	if err != nil {
+		return err
+	}
 	for failed := 0; ; {
 		r.due(r.c.Now())
-		n, on, _, src, err := r.c.Conn.ReadMsgUDPAddrPort(buf, oob)
+		n, err := in.read()
 		if timedOut(err) {
 			continue
 		}
@@ -289,17 +291,31 @@ func (r *Responder) read() error {
 			continue
 		}
 		failed = 0
-		d := datagram{b: buf[:n], oob: oob[:on], src: src, at: r.c.Now()}
+		r.takeAll(in, n)
+	}
+}
+
+// takeAll handles the datagrams that were read.
+func (r *Responder) takeAll(in *receiver, n int) {
+	now := r.c.Now()
+	for i := range n {
+		d, err := in.datagram(i)
+		if err != nil {
+			r.tally.note(readFailed, now, func() any { return err })
+			continue
+		}
+		d.at = now
+		src := d.src
 		o, why := r.handle(&d)
-		r.tally.note(o, d.at, func() any {
+		r.tally.note(o, now, func() any {
 			if why != nil {
 				return src.String() + ": " + why.Error()
 			}
 			return src.String()
 		})
-		if r.stale.CompareAndSwap(true, false) {
-			r.refresh(d.at, 0)
-		}
-		r.refresh(d.at, tableAge)
 	}
+	if r.stale.CompareAndSwap(true, false) {
+		r.refresh(now, 0)
+	}
+	r.refresh(now, tableAge)
 }
