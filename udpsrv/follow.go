@@ -198,7 +198,7 @@ func (w *watcher) see(h *host) (events []event) {
 	if old == nil {
 		events = w.lose(h.ID) // it has another name now
 		w.hosts = append(w.hosts, &watched{host: h, without: map[string]int{}})
-		return append(events, event{Event: "join", Host: h.public(), rows: marked("+", h.Services)})
+		return append(events, eventOf("join", h, marked("+", h.Services)))
 	}
 	for _, s := range old.Services {
 		old.without[s.Name] = missesUntilLost // this answer was whole
@@ -207,9 +207,9 @@ func (w *watcher) see(h *host) (events []event) {
 	old.missed = 0
 	switch {
 	case restarted:
-		return []event{{Event: "restart", Host: old.public(), rows: marked("~", old.Services)}}
+		return []event{eventOf("restart", old.host, marked("~", old.Services))}
 	case rows != nil:
-		return []event{{Event: "change", Host: old.public(), rows: rows}}
+		return []event{eventOf("change", old.host, rows)}
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (w *watcher) lose(id string) (events []event) {
 	}
 	old := w.hosts[i]
 	w.hosts = slices.Delete(w.hosts, i, i+1)
-	return []event{{Event: "loss", Host: old.public(), rows: marked("-", old.Services)}}
+	return []event{eventOf("loss", old.host, marked("-", old.Services))}
 }
 
 // unheard returns the hosts on the list that a sweep has not heard.

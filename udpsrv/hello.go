@@ -92,7 +92,7 @@ func (w *watcher) bye(h hello, now time.Time) (events []event) {
 			return nil
 		}
 		w.hosts = append(w.hosts[:i:i], w.hosts[i+1:]...)
-		return []event{{Event: "loss", Host: old.public(), rows: marked("-", old.Services)}}
+		return []event{eventOf("loss", old.host, marked("-", old.Services))}
 	}
 	return nil
 }

@@ -64,7 +64,9 @@ func (y *tty) resize(columns, rows int) {
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
+	first := y.screen.first
 	y.screen = newScreen(columns, rows)
+	y.screen.first = first
 }
 
 func (y *tty) read() {
@@ -82,6 +84,28 @@ func (y *tty) read() {
 			return
 		}
 	}
+}
+
+// press types keys.
+func (y *tty) press(keys string) {
+	y.t.Helper()
+	if _, err := y.master.WriteString(keys); err != nil {
+		y.t.Fatal(err)
+	}
+}
+
+// state returns the settings of the terminal.
+func (y *tty) state() unix.Termios {
+	y.t.Helper()
+	var s *unix.Termios
+	err := withFD(y.slave, func(fd int) (err error) {
+		s, err = unix.IoctlGetTermios(fd, unix.TCGETS)
+		return err
+	})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	return *s
 }
 
 // until waits until the screen is as wanted, and returns it.
@@ -245,9 +269,8 @@ func (s *screen) sequence(args string, final byte) {
 		s.hidden = false
 	case "[?1049h":
 		kept := *s
-		kept.rest = nil
 		*s = *newScreen(s.columns, s.rows)
-		s.first = &kept
+		s.first, s.rest = &kept, kept.rest
 	case "[?1049l":
 		if s.first != nil {
 			rest := s.rest

@@ -60,7 +60,7 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 	f.StringVar(&a.cache, "cache", "", "file that remembers the hosts found; default: rollcall/hosts.json in the user's cache folder")
 	f.StringVar(&a.keys, "keys", "", "folder of the operator key and of known_hosts; default: rollcall in the user's configuration folder")
 	f.BoolVar(&a.verbose, "verbose", false, "say on stderr what is being done")
-	root.AddCommand(newSweep(a), newGet(a), newSet(a), newControl(a), newSetup(a), newSpy(a), newDocs(a), newExport(a), newImport(a), newKeyCommand(a), newTrust(a), newEnroll(a), newVersion(a), man.Command(manual()))
+	root.AddCommand(newSweep(a), newGet(a), newSet(a), newControl(a), newSetup(a), newSpy(a), newTop(a), newDocs(a), newExport(a), newImport(a), newKeyCommand(a), newTrust(a), newEnroll(a), newVersion(a), man.Command(manual()))
 	root.AddCommand(newDoctor(a))
 	root.AddCommand(newNetwork(a), newNode(a), newQuery(a))
 	root.SetHelpCommand(newHelp())

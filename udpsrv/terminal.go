@@ -20,7 +20,11 @@ type terminal struct {
 // of the environment NO_COLOR (https://no-color.org: with any text in it), TERM=dumb and COLUMNS count.
 func terminalOf(w any, getenv func(string) string) *terminal {
 	f, ok := w.(*os.File)
-	if !ok || f == nil || !term.IsTerminal(int(f.Fd())) {
+	if !ok || f == nil {
+		return nil
+	}
+	is := false
+	if err := withFD(f, func(fd int) error { is = term.IsTerminal(fd); return nil }); err != nil || !is {
 		return nil
 	}
 	t := &terminal{file: f, dumb: getenv("TERM") == "dumb" || !escapes(f)}
@@ -31,12 +35,27 @@ func terminalOf(w any, getenv func(string) string) *terminal {
 	return t
 }
 
+// withFD calls f with the descriptor of a file. Unlike File.Fd it leaves the file as it is: with deadlines.
+func withFD(file *os.File, f func(fd int) error) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if other := conn.Control(func(fd uintptr) { err = f(int(fd)) }); other != nil {
+		return other
+	}
+	return err
+}
+
 // defaultColumns is how wide a terminal is that does not say so.
 const defaultColumns = 80
 
 // size returns how many columns and rows the terminal has now.
 func (t *terminal) size() (columns, rows int) {
-	columns, rows, err := term.GetSize(int(t.file.Fd()))
+	err := withFD(t.file, func(fd int) (err error) {
+		columns, rows, err = term.GetSize(fd)
+		return err
+	})
 	if err != nil || columns <= 0 || rows <= 0 { // such as a serial line
 		return defaultColumns, 24
 	}

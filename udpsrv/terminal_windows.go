@@ -15,3 +15,6 @@ func escapes(f *os.File) bool {
 	}
 	return windows.SetConsoleMode(h, mode|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) == nil
 }
+
+// notifyResize tells of nothing: Windows has no signal for it, and the size is looked at with each second's screen.
+func notifyResize() (resized <-chan os.Signal, stop func()) { return nil, func() {} }

@@ -22,6 +22,11 @@ type event struct {
 	Time  time.Time     `json:"time"`
 	Host  reports.Found `json:"host"` // as it is now; for a loss, as it was
 	rows  []markedRow
+	host  *host
+}
+
+func eventOf(what string, h *host, rows []markedRow) event {
+	return event{Event: what, Host: h.public(), rows: rows, host: h}
 }
 
 // markedRow is a service with what became of it: + new, ~ changed, - gone.
@@ -48,13 +53,13 @@ func (w *watcher) update(hosts []*host) (events []event) {
 		if old == nil {
 			old = &watched{host: h, without: map[string]int{}}
 			w.hosts = append(w.hosts, old)
-			events = append(events, event{Event: "join", Host: h.public(), rows: marked("+", h.Services)})
+			events = append(events, eventOf("join", h, marked("+", h.Services)))
 		} else {
 			restarted, rows := old.restarted(h), old.merge(h)
 			if restarted {
-				events = append(events, event{Event: "restart", Host: old.public(), rows: marked("~", old.Services)})
+				events = append(events, eventOf("restart", old.host, marked("~", old.Services)))
 			} else if rows != nil {
-				events = append(events, event{Event: "change", Host: old.public(), rows: rows})
+				events = append(events, eventOf("change", old.host, rows))
 			}
 		}
 		seen[old] = true
@@ -67,7 +72,7 @@ func (w *watcher) update(hosts []*host) (events []event) {
 		if old.missed++; old.missed < missesUntilLost {
 			return false
 		}
-		events = append(events, event{Event: "loss", Host: old.public(), rows: marked("-", old.Services)})
+		events = append(events, eventOf("loss", old.host, marked("-", old.Services)))
 		return true
 	})
 	return events
@@ -145,11 +150,16 @@ func marked(mark string, services []reports.FoundService) []markedRow {
 
 // watchAll sweeps until ctx ends and prints what changes. By UDP it sweeps once, and follows the hosts from there.
 func (s *sweeping) watchAll(ctx context.Context, a *app, c *collector) error {
+	t := newFound(a.out, true)
+	return s.watchEach(ctx, a, c, func(e event) error { return e.print(a, t, &s.format) })
+}
+
+// watchEach is watchAll with somebody else who is told what changes.
+func (s *sweeping) watchEach(ctx context.Context, a *app, c *collector, tell func(event) error) error {
 	hellos, stop := s.listenHello(ctx, a)
 	defer stop()
 	s.silent = true
-	t := newFound(a.out, true)
-	f := &follower{a: a, warned: map[string]bool{}, print: func(e event) error { return e.print(a, t, &s.format) }}
+	f := &follower{a: a, warned: map[string]bool{}, print: tell}
 	for ctx.Err() == nil {
 		began := time.Now()
 		f.scope = s.scope()
