@@ -12,6 +12,9 @@ type Live struct {
 	Defaults func() any
 	// New returns the face with its options, what Defaults returned with the user's own in it. Host has all but Services.
 	New func(options any, h Host) (Bridge, error)
+	// Split returns the options of each of the bridges that the face is, by a word that tells them apart, "" for the first; nil: it is one.
+	// Each has a connection of its own, with its own last will.
+	Split func(options any) map[string]any
 }
 
 // Message is what a face has published, or has been told.

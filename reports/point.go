@@ -122,6 +122,7 @@ type Point struct {
 	Heartbeat  Duration `json:"heartbeat,omitempty"`   // how often it is published at least; 0: only when there is something new
 	Metric     string   `json:"metric,omitempty"`      // of a number: its name in node_exporter, as node_filesystem_size_bytes{mountpoint="/"}
 	StateClass string   `json:"state_class,omitempty"` // of a number that is counted: Total or TotalIncreasing; "": it is measured
+	Janitoo    string   `json:"janitoo,omitempty"`     // what Janitoo calls it, as hostsensor.load/load[0]=1 minutes; "": it has no name for it (ParseAlias)
 }
 
 // MetricPrefix begins every Point.Metric: the names of node_exporter (PEERS.md §4.5). All others are derived.
@@ -193,6 +194,11 @@ func (p Point) Validate() error {
 		return Errorf(CodeWrongType, "point %q: metric %.64q of a point of type %s", p.Path, p.Metric, p.Type)
 	case !slices.Contains([]string{"", Total, TotalIncreasing}, p.StateClass), p.StateClass != "" && p.Type != Int && p.Type != Float:
 		return Errorf(CodeWrongType, "point %q: state class %q of a point of type %s", p.Path, p.StateClass, p.Type)
+	}
+	if p.Janitoo != "" {
+		if _, err := ParseAlias(p.Janitoo); err != nil {
+			return Errorf(CodeBadPayload, "point %q: %w", p.Path, err)
+		}
 	}
 	for _, a := range p.Args {
 		if a == "id" || a == "reply" || a == "value" {

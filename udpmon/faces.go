@@ -45,6 +45,7 @@ type face struct {
 
 	standing standing
 	expected []string // services that it has told of before
+	clocked  clocked
 }
 
 // standing is what a face has put on the broker. It is kept over restarts, so that nothing stays behind.
@@ -63,15 +64,21 @@ func (m *monitor) openFaces() error {
 	m.view = newView(m.self())
 	m.viewers.add(m.view)
 	for _, c := range m.cfg.Faces {
-		bridge, err := newBridge(c, m.view.host)
+		bridges, err := newBridges(c, m.view.host)
 		if err != nil {
 			return err
 		}
-		f, err := m.newFace(c.Name, bridge)
-		if err != nil {
-			return err
+		for _, part := range slices.Sorted(maps.Keys(bridges)) {
+			name := c.Name
+			if part != "" {
+				name += "-" + part
+			}
+			f, err := m.newFace(name, bridges[part])
+			if err != nil {
+				return err
+			}
+			m.faces = append(m.faces, f)
 		}
-		m.faces = append(m.faces, f)
 	}
 	return m.connectFaces()
 }
@@ -91,8 +98,8 @@ func (m *monitor) connectFaces() error {
 	return m.client.Subscribe(context.Background(), 1, m.view.take, "/"+m.cfg.Host+"/#")
 }
 
-// newBridge makes the face that an entry of the configuration asks for. An error has the file and the line.
-func newBridge(c config.Face, self reports.Host) (reports.Bridge, error) {
+// newBridges makes the bridges that an entry of the configuration asks for, most often one. An error has the file and the line.
+func newBridges(c config.Face, self reports.Host) (map[string]reports.Bridge, error) {
 	all := live.All()
 	i := slices.IndexFunc(all, func(l reports.Live) bool { return l.Name == c.Name })
 	if i < 0 {
@@ -106,17 +113,25 @@ func newBridge(c config.Face, self reports.Host) (reports.Bridge, error) {
 	if err := c.Options.Decode(options); err != nil {
 		return nil, err
 	}
-	bridge, err := all[i].New(options, self)
-	if err != nil {
-		return nil, c.Options.Errorf("", "%w", err)
+	parts := map[string]any{"": options}
+	if all[i].Split != nil {
+		parts = all[i].Split(options)
 	}
-	return bridge, nil
+	out := map[string]reports.Bridge{}
+	for name, part := range parts {
+		bridge, err := all[i].New(part, self)
+		if err != nil {
+			return nil, c.Options.Errorf("", "%w", err)
+		}
+		out[name] = bridge
+	}
+	return out, nil
 }
 
 // checkFaces returns what is wrong with the faces of a configuration.
 func checkFaces(cfg config.Config) error {
 	for _, c := range cfg.Faces {
-		if _, err := newBridge(c, reports.Host{Name: cfg.Host, Key: cfg.Host}); err != nil {
+		if _, err := newBridges(c, reports.Host{Name: cfg.Host, Key: cfg.Host}); err != nil {
 			return err
 		}
 	}
@@ -135,9 +150,10 @@ func (m *monitor) newFace(name string, bridge reports.Bridge) (*face, error) {
 		jitter:  func(d time.Duration) time.Duration { return rand.N(d) },
 		changed: make(chan struct{}, 1), lost: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 		queue: make(chan func() []reports.Message, maxQueue), standing: standing{Topics: map[string]string{}}}
+	f.recall(m.cfg.StateDir)
 	lost, stops := bridge.Ends()
 	cfg := bus.Config{URL: m.at.url, ClientID: "udpmon-" + m.id.String() + "-" + name, Username: m.cfg.Broker.Username, Password: m.password,
-		Log: f.log, OnUp: func() { poke(f.lost) }}
+		Log: f.log, OnUp: func() { poke(f.lost) }, Stops: f.stops}
 	for _, msg := range lost {
 		will := message(msg)
 		cfg.Will = &will
@@ -200,11 +216,13 @@ func (f *face) value(s reports.HostService, p reports.Point, payload string) []r
 
 // run works until ctx ends.
 func (f *face) run(ctx context.Context) error {
-	now, later := stoppedTimer(), stoppedTimer()
+	now, later, clock := stoppedTimer(), stoppedTimer(), stoppedTimer()
 	defer now.Stop()
 	defer later.Stop()
+	defer clock.Stop()
 	whole := false
 	for {
+		f.wind(clock)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -219,7 +237,12 @@ func (f *face) run(ctx context.Context) error {
 			later.Reset(f.jitter(again))
 		case <-later.C:
 			f.publish(true)
+		case <-clock.C:
+			f.send(f.clocked.Due(f.view.snapshot(), time.Now())...)
 		case <-now.C:
+			if whole && f.clocked.Clocked != nil {
+				f.clocked.Connected()
+			}
 			whole = !f.publish(whole) && whole
 		}
 	}
@@ -241,7 +264,7 @@ func (f *face) send(all ...reports.Message) {
 // publish makes the broker hold what the face wants to stand: the groups that differ, or all of them. It waits, and says false,
 // while a service of which it told before is still to come.
 func (f *face) publish(whole bool) bool {
-	if !f.view.has(f.expected) {
+	if f.clocked.Clocked == nil && !f.view.has(f.expected) { // one that speaks by the clock leaves nothing standing
 		return false
 	}
 	h := f.view.snapshot()

@@ -35,7 +35,9 @@ type Config struct {
 	Password string
 	Will     *Message  // last will
 	Last     []Message // published on a clean stop, before DISCONNECT
-	Log      *slog.Logger
+	// Stops returns what else is published then, before Last; what is not a valid message is left out. Called once, by the loop's goroutine.
+	Stops func() []Message
+	Log   *slog.Logger
 
 	// OnUp is called after each successful connect, once the subscriptions are back and before kept messages are sent again;
 	// it must not block. OnDown is called with the reason when a connection is lost or an attempt fails, and before OnUp

@@ -173,7 +173,7 @@ func (c *Client) shutdown(s *session) {
 	defer cancelDrain()
 	c.out.drain(drain, s)
 	var err error
-	for _, m := range c.cfg.Last {
+	for _, m := range c.last() {
 		err = errors.Join(err, s.publish(ctx, m))
 	}
 	c.out.detach("", false) // nobody gives paho more: it may hold up who does while it ends
@@ -187,6 +187,18 @@ func (c *Client) shutdown(s *session) {
 		s.close()
 	}
 	c.log.Info("disconnected from the broker")
+}
+
+// last returns what is published on a clean stop.
+func (c *Client) last() (out []Message) {
+	if c.cfg.Stops != nil {
+		for _, m := range c.cfg.Stops() {
+			if m.check() == nil {
+				out = append(out, m)
+			}
+		}
+	}
+	return append(out, c.cfg.Last...)
 }
 
 // connected logs a connection; during a row of short ones only for who debugs.

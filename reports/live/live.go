@@ -9,9 +9,10 @@ import (
 	"rollcall/reports"
 	"rollcall/reports/homeassistant"
 	"rollcall/reports/homie"
+	"rollcall/reports/janitoo"
 )
 
 // All returns all faces that live, by name.
 func All() []reports.Live {
-	return []reports.Live{homeassistant.Face(), homie.Face()}
+	return []reports.Live{homeassistant.Face(), homie.Face(), janitoo.Face()}
 }

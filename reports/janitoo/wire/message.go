@@ -102,6 +102,9 @@ func MarshalAnswer(r Request, v Value, whole bool) []byte {
 	maps.Copy(out, r.echo())
 	out["is_writeonly"], out["is_readonly"] = json.RawMessage("false"), json.RawMessage("true")
 	out["data"], out["label"], out["help"] = Marshal(v.Data), Marshal(v.Label), Marshal(v.Help)
+	if r.Index != nil {
+		out["index"] = Marshal(v.Index)
+	}
 	for k, raw := range v.Extra {
 		if _, has := out[k]; !has {
 			out[k] = raw
