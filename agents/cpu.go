@@ -175,12 +175,12 @@ func cpuTemperature(root, zone string) (any, error) {
 }
 
 func cpuTemperaturePoint(help string) reports.Point {
-	return reports.Point{Path: "temperature", Label: "Temperature", Help: help, Type: reports.Float, Unit: "°C", Class: "temperature", Genre: reports.Basic}
+	return reports.Point{Path: "temperature", Label: "Temperature", Help: help, Type: reports.Float, Unit: "°C", Class: "temperature", Genre: reports.Basic, Janitoo: "hostsensor.picpu/temperature"}
 }
 
 func cpuVoltagePoint() reports.Point {
 	return reports.Point{Path: "voltage", Label: "Core voltage", Help: "As vcgencmd measure_volts core has it", Type: reports.Float, Unit: "V", Class: "voltage",
-		Min: reports.Ptr(0), Genre: reports.User}
+		Min: reports.Ptr(0), Genre: reports.User, Janitoo: "hostsensor.picpu/voltage"}
 }
 
 // describePolicy adds the points of a cpufreq policy.

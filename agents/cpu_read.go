@@ -49,12 +49,21 @@ func (p cpuPolicy) frequencyPoint() reports.Point {
 	if p.least != nil && p.most != nil {
 		help += fmt.Sprintf(", from %v to %v MHz", *p.least, *p.most)
 	}
-	return reports.Point{Path: "frequency/" + p.name, Label: "Clock", Help: help, Type: reports.Int, Unit: "MHz", Class: "frequency", Min: reports.Ptr(0), Genre: reports.Basic}
+	return reports.Point{Path: "frequency/" + p.name, Label: "Clock", Help: help, Type: reports.Int, Unit: "MHz", Class: "frequency", Min: reports.Ptr(0), Genre: reports.Basic,
+		Janitoo: p.janitoo("frequency")}
 }
 
 func (p cpuPolicy) governorPoint() reports.Point {
 	return reports.Point{Path: "governor/" + p.name, Label: "Governor", Help: "What decides on the clock of " + p.name, Type: reports.Enum, Options: p.governors,
-		Genre: reports.Config}
+		Genre: reports.Config, Janitoo: p.janitoo("cpu_governor")}
+}
+
+// janitoo returns what Janitoo calls a value of the policy. It knows one group of cores.
+func (p cpuPolicy) janitoo(value string) string {
+	if p.name != "policy0" {
+		return ""
+	}
+	return "hostsensor.picpu/" + value
 }
 
 // governor reads which governor there is.

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -209,14 +210,24 @@ func dht22With(o dht22Options, driver dht22Driver, now func() time.Time) *dht22 
 	return a
 }
 
+// janitoo returns what Janitoo calls the sensor, with its type and pin as Janitoo has them.
+func (o dht22Options) janitoo() string {
+	model := map[string]string{"dht11": "11", "am2302": "2302"}[o.Model]
+	out := "rpibasic.dht;sensor=" + cmp.Or(model, "22")
+	if pin := strings.TrimPrefix(o.Pin, "GPIO"); pin != "" && strings.Trim(pin, "0123456789") == "" {
+		out += ";pin=" + pin
+	}
+	return out
+}
+
 // dht22Points are the points that are measured.
 func dht22Points(o dht22Options) []reports.Point {
-	l := dht22LimitsOf(o.Model)
+	l, janitoo := dht22LimitsOf(o.Model), o.janitoo()
 	return []reports.Point{
 		{Path: "temperature", Label: "Temperature", Type: reports.Float, Unit: "°C", Class: "temperature",
-			Min: reports.Ptr(l.celsiusLeast), Max: reports.Ptr(l.celsiusMost), Poll: o.Poll},
+			Min: reports.Ptr(l.celsiusLeast), Max: reports.Ptr(l.celsiusMost), Poll: o.Poll, Janitoo: janitoo + "/temperature"},
 		{Path: "humidity", Label: "Humidity", Help: "relative", Type: reports.Float, Unit: "%", Class: "humidity",
-			Min: reports.Ptr(0), Max: reports.Ptr(100), Poll: o.Poll},
+			Min: reports.Ptr(0), Max: reports.Ptr(100), Poll: o.Poll, Janitoo: janitoo + "/humidity"},
 		{Path: "dew_point", Label: "Dew point", Help: "what must be colder for water to condense on it", Type: reports.Float, Unit: "°C",
 			Class: "temperature", Poll: o.Poll},
 	}

@@ -182,7 +182,8 @@ func (a *ds18b20) addProbe(address string, read sensorRead) {
 	defer a.mu.Unlock()
 	a.known[address], a.renewed = true, true
 	a.add(reports.Point{Path: "temperature/" + name, Label: name, Help: "Probe " + address, Type: reports.Float, Unit: "°C", Class: "temperature",
-		Min: reports.Ptr(ds18b20Least), Max: reports.Ptr(ds18b20Most), Genre: reports.Basic, Poll: a.o.Poll}, read)
+		Min: reports.Ptr(ds18b20Least), Max: reports.Ptr(ds18b20Most), Genre: reports.Basic, Poll: a.o.Poll,
+		Janitoo: "rpi1wire.ds18b20@" + name + ";hexadd=" + address + "/temperature"}, read)
 }
 
 // rescan looks at the bus, adds the probes that are new, and counts those that are there.

@@ -60,10 +60,16 @@ func (l *gpioLine) points(info gpio.ChipInfo) []reports.Point {
 		return l.inputPoints(info)
 	case l.mod.servo != nil:
 		return []reports.Point{{Path: l.path, Label: l.label, Help: l.help(info), Type: reports.Float, Unit: "°", Genre: reports.Basic,
-			Access: reports.Get | reports.Set, Min: reports.Ptr(l.mod.min), Max: reports.Ptr(l.mod.max)}}
+			Access: reports.Get | reports.Set, Min: reports.Ptr(l.mod.min), Max: reports.Ptr(l.mod.max), Janitoo: l.janitoo("servo", "angle")}}
 	}
 	return []reports.Point{{Path: l.path, Label: l.label, Help: l.help(info) + "; while it fades this is where to", Type: reports.Float, Unit: "%",
-		Genre: reports.Basic, Access: reports.Get | reports.Set, Min: reports.Ptr(0), Max: reports.Ptr(100), Args: []string{gpioArgFade}}}
+		Genre: reports.Basic, Access: reports.Get | reports.Set, Min: reports.Ptr(0), Max: reports.Ptr(100), Args: []string{gpioArgFade},
+		Janitoo: l.janitoo("pwm", "level")}}
+}
+
+// janitoo returns what Janitoo calls a point of the line: each line is a node.
+func (l *gpioLine) janitoo(component, value string) string {
+	return fmt.Sprintf("rpigpio.%s@%s;pin=%d/%s", component, l.name, l.wiring.offset, value)
 }
 
 // own returns the points of the service itself.
@@ -109,11 +115,12 @@ func (l *gpioLine) outputPoints(info gpio.ChipInfo) []reports.Point {
 		help += fmt.Sprintf(", one-shot of %s", l.out.Pulse)
 	}
 	out := []reports.Point{{Path: l.path, Label: l.label, Help: help, Type: reports.Bool, Genre: reports.Basic, Access: reports.Get | reports.Set,
-		Class: l.out.class(), Args: []string{gpioArgFor}}}
+		Class: l.out.class(), Args: []string{gpioArgFor}, Janitoo: l.janitoo("output", "switch")}}
 	if l.blinks() {
+		out[0].Janitoo = l.janitoo("led", "switch")
 		out = append(out, reports.Point{Path: "blink/" + l.name, Label: l.label + " pattern", Type: reports.Enum, Genre: reports.User,
 			Access: reports.Get | reports.Set, Options: strings.Fields(gpioPatterns(" ")),
-			Help: "How " + l.path + " blinks; while it does, that counts as on"})
+			Janitoo: l.janitoo("led", "blink"), Help: "How " + l.path + " blinks; while it does, that counts as on"})
 	}
 	return out
 }
@@ -123,7 +130,8 @@ const gpioQuietScan = 10 * time.Second
 
 func (l *gpioLine) inputPoints(info gpio.ChipInfo) []reports.Point {
 	s := l.sense
-	p := reports.Point{Path: l.path, Label: l.label, Help: l.help(info), Type: reports.Bool, Genre: reports.Basic, Access: reports.Get, Class: s.class, Poll: s.scan}
+	p := reports.Point{Path: l.path, Label: l.label, Help: l.help(info), Type: reports.Bool, Genre: reports.Basic, Access: reports.Get, Class: s.class, Poll: s.scan,
+		Janitoo: l.janitoo("input", "state")}
 	if s.tell && s.edge != gpioBoth && s.scan == 0 {
 		// Nobody would tell of the other level: as a state it would stand for ever, and hide the next edge.
 		p.Access = reports.Event

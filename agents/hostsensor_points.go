@@ -87,14 +87,14 @@ func (h *hostsensor) find(o hostsensorOptions, log *slog.Logger) error {
 
 func (h *hostsensor) addSystem(every reports.Duration) {
 	for _, l := range []struct {
-		path, label, metric string
-		pick                func(*procfs.LoadAvg) float64
+		path, label, metric, janitoo string
+		pick                         func(*procfs.LoadAvg) float64
 	}{
-		{"load/1m", "Load, 1 minute", "node_load1", func(l *procfs.LoadAvg) float64 { return l.Load1 }},
-		{"load/5m", "Load, 5 minutes", "node_load5", func(l *procfs.LoadAvg) float64 { return l.Load5 }},
-		{"load/15m", "Load, 15 minutes", "node_load15", func(l *procfs.LoadAvg) float64 { return l.Load15 }},
+		{"load/1m", "Load, 1 minute", "node_load1", "hostsensor.load/load[0]=1 minutes", func(l *procfs.LoadAvg) float64 { return l.Load1 }},
+		{"load/5m", "Load, 5 minutes", "node_load5", "hostsensor.load/load[1]=5 minutes", func(l *procfs.LoadAvg) float64 { return l.Load5 }},
+		{"load/15m", "Load, 15 minutes", "node_load15", "hostsensor.load/load[2]=15 minutes", func(l *procfs.LoadAvg) float64 { return l.Load15 }},
 	} {
-		h.add(reports.Point{Path: l.path, Label: l.label, Type: reports.Float, Min: reports.Ptr(0), Metric: l.metric,
+		h.add(reports.Point{Path: l.path, Label: l.label, Type: reports.Float, Min: reports.Ptr(0), Metric: l.metric, Janitoo: l.janitoo,
 			Help: "Processes that run or wait, on average"}, every, func(s *hostsensorScan) (any, error) {
 			load, err := s.load()
 			if err != nil {
@@ -106,7 +106,7 @@ func (h *hostsensor) addSystem(every reports.Duration) {
 	h.add(reports.Point{Path: "cpu/used", Label: "CPU used", Unit: "%", Genre: reports.Basic,
 		Help: "Share of all processors' time that was used since the last look"}, every, (*hostsensorScan).cpuUsed)
 	h.add(reports.Point{Path: "uptime", Label: "Uptime", Type: reports.Int, Unit: "s", Class: "duration", Genre: reports.Basic,
-		Help: "Time since the kernel started"}, every, func(*hostsensorScan) (any, error) {
+		Janitoo: "hostsensor.uptime/uptime", Help: "Time since the kernel started"}, every, func(*hostsensorScan) (any, error) {
 		return hostsensorUptime(sensorFile(filepath.Join(h.root, "proc/uptime")))
 	})
 	h.add(reports.Point{Path: "boot_time", Label: "Boot time", Type: reports.String, Class: "timestamp", Genre: reports.System,
@@ -168,19 +168,20 @@ func (h *hostsensor) addMemory(every reports.Duration) {
 
 func (h *hostsensor) addDisks(mounts []string, every reports.Duration) {
 	seen := map[string]bool{}
-	for _, mount := range mounts {
+	for i, mount := range mounts {
 		base := "disk/" + reports.Unique(seen, hostsensorMountSegment(mount)) + "/"
 		for _, p := range []struct {
-			tail, label, unit, metric string
-			genre                     reports.Genre
-			of                        func(total, free, used uint64) any
+			tail, label, unit, metric, janitoo string
+			genre                              reports.Genre
+			of                                 func(total, free, used uint64) any
 		}{
-			{"total", "Size of ", "B", "node_filesystem_size_bytes", reports.User, func(total, _, _ uint64) any { return int64(total) }},
-			{"free", "Free on ", "B", "node_filesystem_avail_bytes", reports.User, func(_, free, _ uint64) any { return int64(free) }},
-			{"used_percent", "Used of ", "%", "", reports.Basic, func(_, free, used uint64) any { return hostsensorShare(used, used+free) }},
+			{"total", "Size of ", "B", "node_filesystem_size_bytes", "total", reports.User, func(total, _, _ uint64) any { return int64(total) }},
+			{"free", "Free on ", "B", "node_filesystem_avail_bytes", "free", reports.User, func(_, free, _ uint64) any { return int64(free) }},
+			{"used", "Used on ", "B", "", "used", reports.User, func(_, _, used uint64) any { return int64(used) }},
+			{"used_percent", "Used of ", "%", "", "percent_use", reports.Basic, func(_, free, used uint64) any { return hostsensorShare(used, used+free) }},
 		} {
 			h.add(reports.Point{Path: base + p.tail, Label: p.label + mount, Unit: p.unit, Genre: p.genre, Metric: hostsensorMetric(p.metric, "mountpoint", mount),
-				Help: "As df shows it: what is reserved for root counts as neither free nor used"},
+				Janitoo: hostsensorAlias("disks/"+p.janitoo, i, mount), Help: "As df shows it: what is reserved for root counts as neither free nor used"},
 				every, func(s *hostsensorScan) (any, error) {
 					total, free, used, err := s.disk(mount)
 					return p.of(total, free, used), err
@@ -245,12 +246,16 @@ func (h *hostsensor) addNetwork(dev procfs.NetDev, o hostsensorOptions) {
 
 // addProbes adds the temperatures and fans of hwmon and the thermal zones that hwmon does not show.
 func (h *hostsensor) addProbes(every reports.Duration, log *slog.Logger) {
-	seen := map[string]bool{}
+	seen, found := map[string]bool{}, map[string]int{}
 	for _, p := range hostsensorProbes(h.root, log) {
 		path := reports.Unique(seen, p.branch+"/"+hostsensorSegment(p.name))
 		point := reports.Point{Path: path, Label: p.label, Unit: p.unit, Genre: reports.Basic, Help: p.help}
-		if p.unit == "rpm" {
+		switch p.unit {
+		case "rpm":
 			point.Type, point.Min = reports.Int, reports.Ptr(0)
+		case "°C":
+			point.Janitoo = hostsensorAlias("lmsensor/temperature", found[p.unit], p.name)
+			found[p.unit]++
 		}
 		h.add(point, every, func(*hostsensorScan) (any, error) { return p.parse(sensorFile(p.file)) })
 	}
@@ -266,6 +271,15 @@ func (h *hostsensor) addThrottling(every reports.Duration) {
 			return bits&bit != 0, err
 		})
 	})
+}
+
+// hostsensorAlias returns what Janitoo calls one of several points, or "" where it has no more names.
+func hostsensorAlias(value string, index int, config string) string {
+	alias := fmt.Sprintf("hostsensor.%s[%d]=%s", value, index, config)
+	if _, err := reports.ParseAlias(alias); err != nil {
+		return ""
+	}
+	return alias
 }
 
 // hostsensorMetric returns the name of a metric with a label, or "" where there is none or the label has what no description takes.

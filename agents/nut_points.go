@@ -29,26 +29,30 @@ func nutVariables() []nutVariable {
 	}
 	charge := v("battery/charge", "Battery charge", "%", "battery", reports.Float, "battery.charge")
 	charge.point.Max, charge.point.Genre = reports.Ptr(100), reports.Basic
-	text := func(path, label string, names ...string) nutVariable {
+	text := func(path, label, janitoo string, names ...string) nutVariable {
 		t := v(path, label, "", "", reports.String, names...)
-		t.point.Genre = reports.System
+		t.point.Genre, t.point.Janitoo = reports.System, "nut.ups/"+janitoo
 		return t
 	}
+	known := func(janitoo string, v nutVariable) nutVariable {
+		v.point.Janitoo = "nut.ups/" + janitoo
+		return v
+	}
 	return []nutVariable{
-		charge,
-		v("battery/voltage", "Battery voltage", "V", "voltage", reports.Float, "battery.voltage"),
-		v("battery/runtime", "Battery runtime", "s", "duration", reports.Int, "battery.runtime"),
+		known("battery_charge", charge),
+		known("battery_voltage", v("battery/voltage", "Battery voltage", "V", "voltage", reports.Float, "battery.voltage")),
+		known("battery_runtime", v("battery/runtime", "Battery runtime", "s", "duration", reports.Int, "battery.runtime")),
 		v("battery/temperature", "Battery temperature", "°C", "temperature", reports.Float, "battery.temperature"),
-		text("battery/chemistry", "Battery chemistry", "battery.type", "battery.chemistry"),
+		text("battery/chemistry", "Battery chemistry", "battery_chemistry", "battery.type", "battery.chemistry"),
 		v("ups/load", "Load", "%", "", reports.Float, "ups.load"), // more than 100 where it is overloaded
 		v("ups/power", "Power", "W", "power", reports.Float, "ups.realpower"),
 		v("ups/temperature", "Temperature of the UPS", "°C", "temperature", reports.Float, "ups.temperature"),
 		v("input/voltage", "Mains voltage", "V", "voltage", reports.Float, "input.voltage"),
 		v("input/frequency", "Mains frequency", "Hz", "frequency", reports.Float, "input.frequency"),
 		v("output/voltage", "Output voltage", "V", "voltage", reports.Float, "output.voltage"),
-		text("ups/model", "Model", "ups.model", "device.model"),
-		text("ups/manufacturer", "Manufacturer", "ups.mfr", "device.mfr"),
-		text("ups/serial", "Serial number", "ups.serial", "device.serial"),
+		text("ups/model", "Model", "product_name", "ups.model", "device.model"),
+		text("ups/manufacturer", "Manufacturer", "product_manufacturer", "ups.mfr", "device.mfr"),
+		text("ups/serial", "Serial number", "product_type", "ups.serial", "device.serial"),
 	}
 }
 
@@ -105,7 +109,7 @@ func (n *nut) describe(vars nutVars, every reports.Duration) {
 			take(v.point, v.value)
 		}
 	}
-	take(reports.Point{Path: "ups/status", Label: "Status", Help: "The flags of ups.status: OL, OB LB", Type: reports.String, Genre: reports.User},
+	take(reports.Point{Path: "ups/status", Label: "Status", Help: "The flags of ups.status: OL, OB LB", Type: reports.String, Genre: reports.User, Janitoo: "nut.ups/status"},
 		func(vars nutVars) (any, error) { return nutStatus(vars) })
 	take(reports.Point{Path: "ups/text", Label: "Status in words", Type: reports.String, Genre: reports.Basic},
 		func(vars nutVars) (any, error) {

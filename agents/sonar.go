@@ -199,7 +199,7 @@ func sonarWith(o sonarOptions, ranger sonarRanger) *sonar {
 // sonarPoints are the points that are measured.
 func sonarPoints(o sonarOptions) []reports.Point {
 	return []reports.Point{
-		{Path: "distance", Label: "Distance", Type: reports.Float, Unit: "m", Class: "distance", Min: reports.Ptr(sonarLeast), Max: reports.Ptr(sonarMost), Poll: o.Poll},
+		{Path: "distance", Label: "Distance", Type: reports.Float, Unit: "m", Class: "distance", Min: reports.Ptr(sonarLeast), Max: reports.Ptr(sonarMost), Poll: o.Poll, Janitoo: "rpigpio.sonic/state"},
 		{Path: "echo", Label: "Echo", Help: "how long the sound was on its way there and back", Type: reports.Float, Unit: "µs", Class: "duration", Min: reports.Ptr(0), Poll: o.Poll},
 	}
 }

@@ -151,6 +151,7 @@ func pointSchema() Object {
 			"poll":  with(duration, "how often it is read, as 500ms, 10s, 1h30m; 0s: published on change only"), "heartbeat": with(duration, "how often it is published at least"),
 			"state_class": Object{"enum": []string{"", Total, TotalIncreasing}, "description": "of a number that is counted; left out: it is measured"},
 			"metric":      Object{"type": "string", "pattern": metric.String(), "description": "of a number: its name in node_exporter, as node_load1"},
+			"janitoo":     Object{"type": "string", "pattern": alias.String(), "description": "what Janitoo calls the point, as hostsensor.load/load[0]=1 minutes"},
 			"schema":      with(Object{}, "JSON Schema of the value; made from the other keys, and ignored when read"),
 		},
 		"if": enum, "then": Object{"required": []string{"options"}, "properties": Object{"options": Object{"minItems": 1}}},

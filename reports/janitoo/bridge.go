@@ -26,6 +26,7 @@ type bridge struct {
 	nodes   []*node // the controller first
 	built   bool
 	beats   map[string]beat      // by node
+	gone    []wire.Hadd          // addresses of nodes that went, of which that is to be said
 	polls   map[string]time.Time // when a value is told next, by node and uuid
 	pending map[string]pending   // sets that a service has not answered yet, by id
 	serial  int
@@ -209,9 +210,8 @@ func (b *bridge) reschedule() {
 		}
 	}
 	for key, known := range b.beats {
-		if _, still := beats[key]; !still && known.said != "" {
-			known.said, known.next = "", now // its last word is to be said
-			beats[key+"\x00"] = known
+		if now, still := beats[key]; known.said != "" && (!still || now.hadd != known.hadd) {
+			b.gone = append(b.gone, known.hadd)
 		}
 	}
 	b.beats, b.polls = beats, polls
@@ -224,6 +224,9 @@ func (b *bridge) Next() time.Time {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
+	}
+	if len(b.gone) > 0 {
+		return b.now()
 	}
 	for _, known := range b.beats {
 		sooner(known.next)
@@ -241,6 +244,12 @@ func (b *bridge) Next() time.Time {
 // some (Said).
 func (b *bridge) Due(h reports.Host, now time.Time) (out []reports.Message) {
 	b.build(h)
+	for _, hadd := range b.gone {
+		if b.at(hadd) == nil {
+			out = append(out, beatOf(hadd, wire.Offline))
+		}
+	}
+	b.gone = nil
 	for _, n := range b.nodes {
 		for _, v := range n.values {
 			key := setKey(n.key, v.UUID)
@@ -257,12 +266,6 @@ func (b *bridge) Due(h reports.Host, now time.Time) (out []reports.Message) {
 		if known := b.beats[n.key]; !known.next.IsZero() && !known.next.After(now) {
 			out = append(out, beatOf(n.hadd, n.state))
 			b.beats[n.key] = beat{n.hadd, n.state, after(now, n.heartbeat(b))}
-		}
-	}
-	for _, key := range sortedKeys(b.beats) {
-		if known := b.beats[key]; key != "" && key[len(key)-1] == 0 {
-			out = append(out, beatOf(known.hadd, wire.Offline))
-			delete(b.beats, key)
 		}
 	}
 	return append(out, b.expire(now)...)

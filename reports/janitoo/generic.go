@@ -129,6 +129,9 @@ func (n *node) add(b *bridge, s spec, all []instance) {
 	if s.class >= 0 {
 		val.CmdClass = s.class
 	}
+	if p := all[0].point; p.Path != "" && !p.Access.Has(reports.Set) {
+		val.ReadOnly = true
+	}
 	if s.from == fromMemory { // as Janitoo's test component says it: both
 		val.ReadOnly, val.WriteOnly, val.EntryName = true, true, ""
 	}

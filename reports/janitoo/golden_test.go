@@ -335,7 +335,9 @@ func TestAnswersAsJanitoo(t *testing.T) {
 					}
 					x, y := shape(t, []byte(got[i].Payload)), shape(t, want[i].Payload)
 					for _, data := range []*[]string{&x, &y} { // what a reading is at the moment, and how often it is told, which Janitoo's machine changes
-						*data = slices.DeleteFunc(*data, func(line string) bool { return strings.HasPrefix(line, ".data ") && !r.WriteOnly || strings.HasPrefix(line, ".poll_delay ") })
+						*data = slices.DeleteFunc(*data, func(line string) bool {
+							return strings.HasPrefix(line, ".data ") && !r.WriteOnly || strings.HasPrefix(line, ".poll_delay ")
+						})
 					}
 					if !slices.Equal(x, y) {
 						t.Errorf("answers %s\nwant %s", got[i].Payload, want[i].Payload)

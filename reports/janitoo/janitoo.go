@@ -67,7 +67,7 @@ type Controller struct {
 	Product       string            `yaml:"product" doc:"the controller's product name; default: what Janitoo calls that bus, or the host's model"`
 	Name          string            `yaml:"name" doc:"the controller's name until it is set; default: Default bus name controller"`
 	Location      string            `yaml:"location" doc:"the location of the controller and of its nodes until it is set; default: Default location"`
-	Heartbeat     reports.Duration  `yaml:"heartbeat" doc:"how often the controller and its nodes say that they are there until it is set, in whole seconds; default: 30s"`
+	Heartbeat     reports.Duration  `yaml:"heartbeat" doc:"how often the controller and its nodes say that they are there until it is set; default: 30s"`
 	ConfigTimeout reports.Duration  `yaml:"config_timeout" doc:"what config_timeout of the controller is until it is set; default: 3s"`
 	Services      []string          `yaml:"services" doc:"services that are its nodes; default: all that no other controller names"`
 	Values        map[string]string `yaml:"values" doc:"data of config values of the controller that no point has, by their uuid"`
@@ -79,7 +79,7 @@ type Node struct {
 	Of            string                      `yaml:"of" doc:"what it is: SERVICE, SERVICE/COMPONENT or SERVICE/COMPONENT@INSTANCE, or fake.component; default: its name"`
 	Hadd          string                      `yaml:"hadd" doc:"its address, as 0121/0003, or its number in the controller, as 3; default: the next free one, for good"`
 	OID           string                      `yaml:"oid" doc:"its component type; default: the bus and the component"`
-	Name          string                      `yaml:"name" doc:"its name until it is set; default: the service's label"`
+	Name          string                      `yaml:"name" doc:"its name until it is set; default: the end of its uuid"`
 	Location      string                      `yaml:"location" doc:"its location until it is set; default: the controller's"`
 	Heartbeat     reports.Duration            `yaml:"heartbeat" doc:"how often it says that it is there until it is set; default: the controller's"`
 	ConfigTimeout reports.Duration            `yaml:"config_timeout" doc:"what its config_timeout is until it is set; default: 3s"`
@@ -105,6 +105,9 @@ func (o *Options) Validate() error {
 		taken[number] = name
 		if name == "" {
 			continue
+		}
+		if reports.ValidName(name) != nil {
+			return fmt.Errorf("controllers.%.40q: only A-Z, a-z, 0-9, _ and - are allowed", name)
 		}
 		if len(c.Services) == 0 && len(c.Nodes) == 0 {
 			return fmt.Errorf("controllers.%s: names no services", name)
