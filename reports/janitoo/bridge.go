@@ -195,8 +195,11 @@ func (b *bridge) reschedule() {
 	beats, polls := map[string]beat{}, map[string]time.Time{}
 	for _, n := range b.nodes {
 		known, has := b.beats[n.key]
-		if !has || known.hadd != n.hadd || known.said != n.state {
-			known.hadd, known.next = n.hadd, now
+		if moved := has && known.hadd != n.hadd; !has || moved {
+			known = beat{hadd: n.hadd, next: now}
+		}
+		if known.said != n.state && (known.next.IsZero() || known.next.After(now)) {
+			known.next = now // what changed is said at once
 		}
 		beats[n.key] = known
 		for _, v := range n.values {
@@ -210,7 +213,7 @@ func (b *bridge) reschedule() {
 		}
 	}
 	for key, known := range b.beats {
-		if now, still := beats[key]; known.said != "" && (!still || now.hadd != known.hadd) {
+		if is, still := beats[key]; known.said != "" && (!still || is.hadd != known.hadd) {
 			b.gone = append(b.gone, known.hadd)
 		}
 	}

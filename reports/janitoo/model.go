@@ -64,10 +64,10 @@ const (
 
 // part is what makes a node: points of a service that belong together.
 type part struct {
-	key       string // the node's name, if nobody says another
-	of        string // SERVICE[/COMPONENT[@INSTANCE]], as the configuration says it
-	short     string // the same with the component's last word
-	only      bool   // the service has no other part
+	key       string   // the node's name, if nobody says another
+	of        string   // SERVICE[/COMPONENT[@INSTANCE]], as the configuration says it
+	names     []string // other words for of: with the component's last word, or its instance alone
+	only      bool     // the service has no other part
 	service   reports.HostService
 	component string // of Janitoo's; "" for none
 	aliased   []aliased
@@ -82,7 +82,7 @@ type aliased struct {
 }
 
 // parts returns what a service makes: a node for each of Janitoo's components that it is, and one for the rest. Where it is one component
-// only, that node has the rest, too.
+// that it can be once only, that node has the rest, too.
 func parts(s reports.HostService) (all []part, bus []aliased) {
 	byComponent := map[string]int{}
 	var rest []reports.Point
@@ -106,17 +106,17 @@ func parts(s reports.HostService) (all []part, bus []aliased) {
 			i = len(all)
 			byComponent[id] = i
 			kind := a.Component[strings.IndexByte(a.Component, '.')+1:]
-			short := s.Name + "/" + id[strings.IndexByte(id, '.')+1:]
-			all = append(all, part{key: safe(cmp.Or(a.Instance, kind)), of: s.Name + "/" + id, short: short, service: s, component: a.Component})
+			all = append(all, part{key: safe(cmp.Or(a.Instance, kind)), of: s.Name + "/" + id, names: []string{s.Name + "/" + id[strings.IndexByte(id, '.')+1:]}, service: s,
+				component: a.Component})
+			if a.Instance != "" {
+				all[i].names = append(all[i].names, s.Name+"/"+a.Instance)
+			}
 		}
 		all[i].aliased = append(all[i].aliased, aliased{p, a, s.Name})
 	}
 	switch {
-	case len(all) == 1:
-		all[0].rest = rest
-		if !strings.Contains(all[0].of, "@") {
-			all[0].key = s.Name
-		}
+	case len(all) == 1 && !strings.Contains(all[0].of, "@"):
+		all[0].rest, all[0].key = rest, s.Name
 	case len(rest) > 0 || len(all) == 0 && len(bus) == 0:
 		all = append(all, part{key: s.Name, of: s.Name, service: s, rest: rest})
 	}
@@ -182,15 +182,16 @@ func (b *bridge) name(all []part) {
 		given[cmp.Or(conf.Of, key)] = key
 	}
 	for i, p := range all {
-		key, has := given[p.of]
-		if !has {
-			key, has = given[p.short]
+		names := append([]string{p.of}, p.names...)
+		if p.only {
+			names = append(names, p.service.Name)
 		}
-		if !has && p.only {
-			key, has = given[p.service.Name]
-		}
-		if !has {
-			key, has = given[p.key]
+		key, has := "", false
+		for _, name := range append(names, p.key) {
+			if k, ok := given[name]; ok && !has {
+				key, has = k, true
+				delete(given, name)
+			}
 		}
 		if !has {
 			if key = p.key; taken[key] {

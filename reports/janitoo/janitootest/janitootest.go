@@ -249,7 +249,8 @@ func checkValue(topic string, payload []byte) error {
 		if !ok {
 			return fmt.Errorf("%s: instance %q is no object", topic, index)
 		}
-		answer := index == "" && (v["reply_hadd"] != nil || genre == wire.Config || genre == wire.System)
+		_, typed := v["type"]
+		answer := index == "" && (v["reply_hadd"] != nil || !typed)
 		check := checkWhole
 		if answer {
 			check = checkQueryRow
