@@ -14,17 +14,17 @@ import (
 	"rollcall/reports/janitoo/wire"
 )
 
-// janitoo is a program of Janitoo's at a broker: it asks as jnt_query does, and hears all.
-type janitoo struct {
+// jntClient is a program of Janitoo's at a broker: it asks as jnt_query does, and hears all.
+type jntClient struct {
 	t    testing.TB
 	c    *bus.Client
 	said chan bus.Message
 }
 
-func newJanitoo(t testing.TB, url string) *janitoo {
+func newJntClient(t testing.TB, url string) *jntClient {
 	t.Helper()
 	c := bustest.Dial(t, url)
-	j := &janitoo{t, c, make(chan bus.Message, 4096)}
+	j := &jntClient{t, c, make(chan bus.Message, 4096)}
 	for _, filter := range []string{"/values/#", wire.HeartbeatFilter, "/nodes/9999/9990/reply", "/broadcast/reply/9999/9990"} {
 		if err := c.Subscribe(within(t), 0, func(m bus.Message) { j.said <- m }, filter); err != nil {
 			t.Fatal(err)
@@ -34,7 +34,7 @@ func newJanitoo(t testing.TB, url string) *janitoo {
 }
 
 // hear waits for a message, and holds all that is said until then to Janitoo's rules.
-func (j *janitoo) hear(what string, is func(bus.Message) bool) bus.Message {
+func (j *jntClient) hear(what string, is func(bus.Message) bool) bus.Message {
 	j.t.Helper()
 	for {
 		m := next(j.t, j.said, what)
@@ -48,7 +48,7 @@ func (j *janitoo) hear(what string, is func(bus.Message) bool) bus.Message {
 }
 
 // ask publishes a request.
-func (j *janitoo) ask(topic string, r wire.Request) {
+func (j *jntClient) ask(topic string, r wire.Request) {
 	j.t.Helper()
 	if err := j.c.Publish(within(j.t), bus.Message{Topic: topic, Payload: r.Marshal()}); err != nil {
 		j.t.Fatal(err)
@@ -56,7 +56,7 @@ func (j *janitoo) ask(topic string, r wire.Request) {
 }
 
 // nodes asks for the nodes until there are so many, and returns them as "hadd uuid name state".
-func (j *janitoo) nodes(n int) (out []string) {
+func (j *jntClient) nodes(n int) (out []string) {
 	j.t.Helper()
 	eventually(j.t, "nodes", n, func() int {
 		j.ask(wire.BroadcastRequest, wire.Discovery(wire.InfoNodes, wire.DefaultReplyHadd))
@@ -75,7 +75,7 @@ func (j *janitoo) nodes(n int) (out []string) {
 }
 
 // set sets a value, and returns the data and the help of the answer.
-func (j *janitoo) set(h wire.Hadd, genre wire.Genre, uuid string, class int, data any) string {
+func (j *jntClient) set(h wire.Hadd, genre wire.Genre, uuid string, class int, data any) string {
 	j.t.Helper()
 	j.ask(wire.RequestTopic(h), wire.Request{UUID: uuid, Genre: genre, CmdClass: &class, Hadd: h, ReplyHadd: "9999/9990", Data: data, WriteOnly: true, ReadOnly: true})
 	m := j.hear("answer of "+uuid, func(m bus.Message) bool {
@@ -89,13 +89,13 @@ func (j *janitoo) set(h wire.Hadd, genre wire.Genre, uuid string, class int, dat
 }
 
 // beat waits for a heartbeat.
-func (j *janitoo) beat(h wire.Hadd, s wire.State) {
+func (j *jntClient) beat(h wire.Hadd, s wire.State) {
 	j.t.Helper()
 	j.hear(fmt.Sprint(h, " ", s), func(m bus.Message) bool { return m.Topic == wire.HeartbeatTopic(h) && string(m.Payload) == string(s) })
 }
 
 // all waits for a heartbeat of each, in any order.
-func (j *janitoo) all(s wire.State, want ...wire.Hadd) {
+func (j *jntClient) all(s wire.State, want ...wire.Hadd) {
 	j.t.Helper()
 	said := map[string]bool{}
 	j.hear(fmt.Sprint(want, " ", s), func(m bus.Message) bool {
@@ -115,7 +115,7 @@ func TestJanitoo(t *testing.T) {
 	cfg := testConfig(t)
 	change := func(c *config.Config) { with(c); c.Broker = config.Broker{URL: broker} }
 	change(&cfg)
-	j := newJanitoo(t, broker)
+	j := newJntClient(t, broker)
 	b := startWith(t, cfg)
 	j.beat("0121/0000", wire.Online)
 	chip := b.gpio()
@@ -163,7 +163,7 @@ func TestJanitooControllers(t *testing.T) {
 	cfg := testConfig(t)
 	with(&cfg)
 	cfg.Broker = config.Broker{URL: broker}
-	j := newJanitoo(t, broker)
+	j := newJntClient(t, broker)
 	b := startWith(t, cfg)
 	b.retain("/pi1/gpio/description", door)
 	every := []wire.Hadd{"0121/0000", "0225/0000", "0225/0001"}
