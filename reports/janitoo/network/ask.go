@@ -1,7 +1,6 @@
 package network
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -219,22 +218,22 @@ func (n *Network) askOne(ctrl int, c *asked) {
 }
 
 // heardChunk takes a piece of the primary's answer.
-func (n *Network) heardChunk(r wire.Reply) {
+func (n *Network) heardChunk(r reply) {
 	if n.acting() {
 		return
 	}
-	chunk, of := number(r.Fields["chunk"]), number(r.Fields["chunks"])
-	p := n.ask.parts[r.UUID]
+	chunk, of := r.chunk, r.chunks
+	p := n.ask.parts[r.info]
 	if p == nil {
 		p = &part{got: map[int]bool{}}
-		n.ask.parts[r.UUID] = p
+		n.ask.parts[r.info] = p
 	}
 	if of > 0 && of <= maxChunks && chunk >= 0 && chunk < of {
 		p.of = of
 		p.got[chunk] = true
 	}
-	if p.of > 0 && n.ask.resolved(r.UUID) {
-		n.ask.note(r.UUID)
+	if p.of > 0 && n.ask.resolved(r.info) {
+		n.ask.note(r.info)
 	}
 	if n.primary.hadd == "" {
 		n.primary.hadd = unnamed
@@ -250,13 +249,4 @@ func (n *Network) heardChunk(r wire.Reply) {
 		}
 	}
 	n.stepEnds()
-}
-
-// number returns a whole number of JSON, -1 for none.
-func number(raw json.RawMessage) int {
-	var i int
-	if len(raw) == 0 || json.Unmarshal(raw, &i) != nil {
-		return -1
-	}
-	return i
 }

@@ -140,9 +140,9 @@ func TestQueries(t *testing.T) {
 	w.agents = []agent{realControllers(t)}
 	n := w.start("p", primary())
 	w.run(time.Second, nil)
-	w.publish(reply(wire.InfoNodes, `{"net":{"uuid":"net","hadd":"0001/0000","cmd_classes":[4176,4177],"heartbeat":30,"state":"ONLINE"},
+	w.publish(said(wire.InfoNodes, `{"net":{"uuid":"net","hadd":"0001/0000","cmd_classes":[4176,4177],"heartbeat":30,"state":"ONLINE"},
 		"web":{"uuid":"web","hadd":"0300/0000","cmd_classes":[4176,4144],"heartbeat":30,"state":"ONLINE"}}`),
-		reply(wire.InfoSystems, `{"0001/0000":{"network_controller":{"uuid":"network_controller","hadd":"0001/0000","genre":4,"type":5,"data":"primary"}}}`))
+		said(wire.InfoSystems, `{"0001/0000":{"network_controller":{"uuid":"network_controller","hadd":"0001/0000","genre":4,"type":5,"data":"primary"}}}`))
 	hadds := func(all []wire.Node) string {
 		var out []string
 		for _, x := range all {

@@ -30,7 +30,7 @@ func check(t *testing.T, n *Network) {
 	}
 }
 
-func reply(info, data string) Message {
+func said(info, data string) Message {
 	return Message{wire.BroadcastReplyTopic("0001/0000"), []byte(`{"uuid":"` + info + `","cmd_class":20480,"genre":4,"reply_hadd":"0001/0000","data":` + data + `}`)}
 }
 
@@ -45,9 +45,9 @@ func TestHostileAnswers(t *testing.T) {
 	w.run(time.Second, nil)
 	for i := range 200 {
 		hadd := wire.NewHadd(5000+i, i%3)
-		w.publish(reply(wire.InfoNodes, fmt.Sprintf(`{"x":{"uuid":"x","hadd":%q,"name":%q}}`, hadd, strings.Repeat("n", i*20))))
+		w.publish(said(wire.InfoNodes, fmt.Sprintf(`{"x":{"uuid":"x","hadd":%q,"name":%q}}`, hadd, strings.Repeat("n", i*20))))
 		for k := range 5 {
-			w.publish(reply(wire.InfoUsers, fmt.Sprintf(`{%q:{"v%d":{"0":{"uuid":"v%d","hadd":%q,"data":%q}}}}`, hadd, k, k, hadd, strings.Repeat("x", 2*i))))
+			w.publish(said(wire.InfoUsers, fmt.Sprintf(`{%q:{"v%d":{"0":{"uuid":"v%d","hadd":%q,"data":%q}}}}`, hadd, k, k, hadd, strings.Repeat("x", 2*i))))
 		}
 		w.publish(Message{wire.ValueTopic(wire.User, hadd, "poll"), fmt.Appendf(nil, `{"uuid":"poll","hadd":%q,"genre":2,"type":8,"data":%q}`, hadd, strings.Repeat("y", i*100))})
 	}
@@ -105,8 +105,8 @@ func TestHostileSecondaries(t *testing.T) {
 // FuzzHeard sends what anybody may send.
 func FuzzHeard(f *testing.F) {
 	for _, m := range []Message{
-		reply(wire.InfoNodes, `{"x":{"uuid":"x","hadd":"0121/0001","heartbeat":1e308,"state":"ONLINE"}}`),
-		reply(wire.InfoUsers, `{"1000/0001":{"v":{"0":{"uuid":"v","hadd":"1000/0001","data":[{}]}}}}`),
+		said(wire.InfoNodes, `{"x":{"uuid":"x","hadd":"0121/0001","heartbeat":1e308,"state":"ONLINE"}}`),
+		said(wire.InfoUsers, `{"1000/0001":{"v":{"0":{"uuid":"v","hadd":"1000/0001","data":[{}]}}}}`),
 		{wire.ResolvHeartbeat, []byte(`{"add_ctrl":"0000","add_node":"0000","state":"ONLINE","role":"primary"}`)},
 		{wire.ResolvHeartbeat, []byte(`{"add_ctrl":0,"add_node":-1,"role":7}`)},
 		{wire.ResolvRequest, []byte(`{"uuid":"request_info_nodes","cmd_class":20480,"reply_hadd":""}`)},

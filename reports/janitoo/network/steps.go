@@ -121,56 +121,54 @@ func (n *Network) acting() bool { return n.cfg.Role == Primary || n.failed }
 
 // heardReply takes a discovery reply, of a controller or by the primary.
 func (n *Network) heardReply(payload []byte, resolv bool) {
-	r, err := wire.ParseReply(payload)
-	if err != nil {
+	r, ok := parseReply(payload)
+	if !ok {
 		return
 	}
-	for _, node := range r.Nodes {
+	for _, node := range r.nodes {
 		n.found(node)
 	}
-	genre, _ := wire.InfoGenre(r.UUID)
-	for _, v := range r.Values {
-		v.Genre = genre
-		if _, known := n.store.nodes[v.Hadd]; !known {
-			n.ask.wants(v.Hadd.Ctrl(), n.now)
+	for _, v := range r.values {
+		if n.store.nodes[v.hadd] == nil {
+			n.ask.wants(v.hadd.Ctrl(), n.now)
 			continue
 		}
-		n.keep(v)
+		n.store.keep(v)
 	}
 	if resolv {
 		n.heardChunk(r)
 		return
 	}
 	n.credit(r)
-	if n.broadcasting() && n.step.info == r.UUID {
+	if n.broadcasting() && n.step.info == r.info {
 		n.step.until = n.now.Add(quietValues)
 	}
 	n.answered()
 }
 
 // credit notes which controllers have answered. A reply without data does not say whose it is.
-func (n *Network) credit(r wire.Reply) {
+func (n *Network) credit(r reply) {
 	had, lacks := map[int]bool{}, map[int]bool{} // controllers; lacks: of which a node is not known, whose values are lost
-	for _, node := range r.Nodes {
+	for _, node := range r.nodes {
 		had[node.Hadd.Ctrl()] = true
 	}
-	for _, v := range r.Values {
-		had[v.Hadd.Ctrl()] = true
-		if n.store.nodes[v.Hadd] == nil {
-			lacks[v.Hadd.Ctrl()] = true
+	for _, v := range r.values {
+		had[v.hadd.Ctrl()] = true
+		if n.store.nodes[v.hadd] == nil {
+			lacks[v.hadd.Ctrl()] = true
 		}
 	}
-	if r.Hadd.Valid() {
-		had[r.Hadd.Ctrl()] = true // it was asked at its own address
+	if r.asked != "" {
+		had[r.asked.Ctrl()] = true // it was asked at its own address
 	}
 	for ctrl := range had {
 		if !lacks[ctrl] {
-			n.ask.has(ctrl, r.UUID)
+			n.ask.has(ctrl, r.info)
 		}
 	}
-	if len(had) == 0 && r.UUID != wire.InfoNodes {
-		n.ask.empties[r.UUID]++
-		n.ask.allHave(r.UUID)
+	if len(had) == 0 && r.info != wire.InfoNodes {
+		n.ask.empties[r.info]++
+		n.ask.allHave(r.info)
 	}
 }
 
@@ -234,13 +232,8 @@ func (n *Network) update(e *entry, v wire.Value) {
 		old.Data = v.Data
 		v = old
 	}
-	n.keep(v)
+	n.store.keep(stored{v.Hadd, keyOf(v), wire.Marshal(v)})
 	n.follow(e, v)
-}
-
-// keep stores a value, and what its node shows of it.
-func (n *Network) keep(v wire.Value) {
-	n.store.keep(v)
 }
 
 // follow changes a node as a value of its own says.

@@ -111,9 +111,8 @@ func cost(k valueKey, raw json.RawMessage) int { return len(k.uuid) + len(raw) +
 func keyOf(v wire.Value) valueKey { return valueKey{v.Genre, v.UUID, v.Index} }
 
 // keep stores a value of a node that is known.
-func (s *store) keep(v wire.Value) {
-	e, k := s.nodes[v.Hadd], keyOf(v)
-	raw := json.RawMessage(wire.Marshal(v))
+func (s *store) keep(v stored) {
+	e, k, raw := s.nodes[v.hadd], v.key, v.raw
 	old, had := e.values[k]
 	switch {
 	case had && !s.fits(0, 0, len(raw)-len(old)):
