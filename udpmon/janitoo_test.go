@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,15 +20,18 @@ import (
 	"rollcall/reports/janitoo/wire"
 )
 
-// realJanitoo plays the captured controllers on a broker: it answers every discovery request to all with the replies that the real
-// servers sent, byte for byte but for the address.
+// realJanitoo plays the captured controllers on a broker: each answers discovery requests, to all and to itself, with the replies that
+// the real server sent, byte for byte but for what repeats the request.
 func realJanitoo(t testing.TB, url string) *bus.Client {
 	t.Helper()
 	c := bustest.Dial(t, url)
-	replies := map[string][][]byte{}
+	replies := map[string]map[string][]byte{} // by controller and request
 	for _, name := range janitootest.Captures("replies/broadcast_*.json") {
-		_, info, _ := strings.Cut(strings.TrimSuffix(filepath.Base(name), ".json"), "_request_info_")
-		replies["request_info_"+info] = append(replies["request_info_"+info], janitootest.Capture(name))
+		words := strings.SplitN(strings.TrimSuffix(filepath.Base(name), ".json"), "_", 3)
+		if replies[words[1]] == nil {
+			replies[words[1]] = map[string][]byte{}
+		}
+		replies[words[1]][words[2]] = janitootest.Capture(name)
 	}
 	err := c.Subscribe(context.Background(), 0, func(m bus.Message) {
 		r, err := wire.ParseRequest(m.Payload)
@@ -36,15 +39,28 @@ func realJanitoo(t testing.TB, url string) *bus.Client {
 			t.Errorf("request %s: %v", m.Payload, err)
 			return
 		}
-		all := replies[r.UUID]
-		for range 5 - len(all) { // of five controllers, the others said that they have nothing
-			all = append(all, []byte(`{"genre": 4, "reply_hadd": "9999/9990", "cmd_class": 20480, "uuid": "`+r.UUID+`", "data": {}}`))
+		topic := wire.BroadcastReplyTopic(r.ReplyHadd)
+		to, single := wire.ParseRequestTopic(m.Topic)
+		if single {
+			topic = wire.ReplyTopic(r.ReplyHadd)
 		}
-		for _, p := range all {
-			p = bytes.ReplaceAll(p, []byte(`"reply_hadd": "9999/9990"`), []byte(`"reply_hadd": "`+r.ReplyHadd+`"`))
-			c.Send(bus.Message{Topic: wire.BroadcastReplyTopic(r.ReplyHadd), Payload: p})
+		for ctrl, all := range replies {
+			if single && !strings.HasPrefix(string(to), ctrl) {
+				continue
+			}
+			data := json.RawMessage("{}") // what a controller says that has nothing of the kind
+			if p := all[r.UUID]; p != nil {
+				var whole map[string]json.RawMessage
+				if err := json.Unmarshal(p, &whole); err != nil {
+					t.Errorf("%s: %v", p, err)
+				}
+				data = whole["data"]
+			}
+			answer := maps.Clone(r.Fields)
+			answer["data"] = data
+			c.Send(bus.Message{Topic: topic, Payload: wire.Marshal(answer)})
 		}
-	}, wire.BroadcastRequest)
+	}, wire.BroadcastRequest, "/nodes/+/+/request")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,9 @@ func (n *Network) heardHeartbeat(topic string, payload []byte) {
 		}
 		return
 	}
+	if s != wire.Offline {
+		n.ask.alive(h.Ctrl, n.now)
+	}
 	for _, e := range n.store.of(h) {
 		e.seen, e.heard, e.count = n.now, n.now, 0
 		n.put(e, s)

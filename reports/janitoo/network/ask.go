@@ -60,9 +60,6 @@ func (a *ask) anew() {
 	}
 }
 
-// next returns when somebody is to be asked.
-func (a *ask) next() time.Time { return a.soonest }
-
 func (a *ask) plan(c *asked, at time.Time) {
 	c.at = at
 	if a.soonest.IsZero() || at.Before(a.soonest) {
@@ -103,6 +100,15 @@ func (a *ask) wants(ctrl int, now time.Time) {
 		a.plan(c, now)
 	case c.known && c.answers == allAnswers && now.Sub(c.last) >= askAgain:
 		c.answers, c.tries = 0, 0
+		a.plan(c, now)
+	}
+}
+
+// alive notes a sign of a controller. One that had not said all, and was given up or is asked seldom by now, is asked again.
+func (a *ask) alive(ctrl int, now time.Time) {
+	c := a.ctrls[ctrl]
+	if c != nil && c.known && c.answers != allAnswers && now.Sub(c.last) >= askAgain {
+		c.tries = 0
 		a.plan(c, now)
 	}
 }

@@ -84,6 +84,28 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
+// A controller that is away for long after the broker was is asked again as soon as it beats.
+func TestAskWhenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	answers := fleet(t, 2)
+	w.agents = []agent{answers}
+	n := w.start("p", primary())
+	w.run(time.Second, nil)
+	w.publish(n.Stop(w.now)...)
+	w.agents = nil
+	w.publish(n.Start(w.now)...)
+	w.run(time.Hour, nil)
+	if i := n.Info(); i.Complete || i.NodesCount != 10 {
+		t.Fatalf("while nobody is there: %+v", i)
+	}
+	w.agents = []agent{answers}
+	w.publish(Message{wire.HeartbeatTopic("1000/0001"), []byte("ONLINE")}, Message{wire.HeartbeatTopic("1001/0003"), []byte("ONLINE")})
+	if !w.run(time.Second, func() bool { return n.Info().Complete }) {
+		t.Errorf("a second after their heartbeats: %+v", n.Info())
+	}
+}
+
 // Polls, answers and sets of others keep the map fresh; only what was said of a value's nature stays.
 func TestValuesFollow(t *testing.T) {
 	t.Parallel()

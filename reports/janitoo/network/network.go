@@ -215,7 +215,11 @@ func (n *Network) Next() time.Time {
 		return time.Time{}
 	}
 	next := n.duties.look
-	for _, t := range []time.Time{n.step.until, n.duties.beat, n.duties.pace, n.lostAt(), n.ask.next()} {
+	var ask time.Time
+	if n.state == Started { // nobody is asked alone before
+		ask = n.ask.soonest
+	}
+	for _, t := range []time.Time{n.step.until, n.duties.beat, n.duties.pace, n.lostAt(), ask} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
