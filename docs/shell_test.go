@@ -38,10 +38,13 @@ func TestShellLines(t *testing.T) {
 		}
 		t.Run(filepath.Base(doc), func(t *testing.T) {
 			l := lab.NewLAN(t, 2)
-			agents := "  hostsensor: {}\n  gpio: {chip: sim, outputs: {led: {pin: 17}}}\n"
+			agents, faces, janitoo := "  hostsensor: {}\n  gpio: {chip: sim, outputs: {led: {pin: 17}}}\n", "", ""
+			if filepath.Base(doc) == "janitoo-tutorial.md" { // its host is what its blocks say
+				agents, faces, janitoo = strings.Replace(agents, "17", "17, as: led", 1), blocks(t, doc, "yaml")[1].text, "0.0.0.0:1884"
+			}
 			r := reader{t: t, lan: l, dir: t.TempDir(), top: filepath.Join(t.TempDir(), "rollcall")}
-			r.host = l.Boot(1, lab.HostConfig{Name: "pizero2", Listen: "0.0.0.0:1883", Agents: agents,
-				Extra: "discovery: {authorized_operators: " + r.dir + operators + "}\n"})
+			r.host = l.Boot(1, lab.HostConfig{Name: "pizero2", Listen: "0.0.0.0:1883", Janitoo: janitoo, Agents: agents,
+				Extra: "discovery: {authorized_operators: " + r.dir + operators + "}\n" + faces})
 			l.Mosquitto(2) // the laptop's own broker, for answers in the original form
 			r.names()
 			r.checkout()

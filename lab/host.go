@@ -11,6 +11,7 @@ type HostConfig struct {
 	Name      string // of the host; "" for pi<i>
 	Mosquitto bool   // its broker is mosquitto on 127.0.0.1:1883 instead of the embedded one
 	Listen    string // listen address of the embedded broker; "" for 127.0.0.1:1883
+	Janitoo   string // listen address of the embedded broker for Janitoo's clients, beside Listen; "" for none
 	Agents    string // the agents of its YAML, two spaces deep; "" for hostsensor and gpio on the in-memory chip
 	Extra     string // further top-level YAML
 }
@@ -21,6 +22,8 @@ func (c HostConfig) yaml(state string) string {
 	switch {
 	case c.Mosquitto:
 		broker = "{url: tcp://127.0.0.1:1883}"
+	case c.Janitoo != "":
+		broker = fmt.Sprintf("{listen: %q, listen_janitoo: %q}", c.Listen, c.Janitoo)
 	case c.Listen != "":
 		broker = fmt.Sprintf("{listen: %q}", c.Listen)
 	}

@@ -19,7 +19,7 @@ const componentPrefix = "components."
 var haddForm = regexp.MustCompile(`^[0-9]{1,4}/[0-9]{1,4}$`)
 
 // mostDelay is the longest delay that is believed.
-const mostDelay = 30 * 24 * time.Hour
+const mostDelay = 24 * time.Hour
 
 // isBus reports whether a section is of a bus: it has an address, or components, and is of no component itself.
 func (s *section) isBus() bool {
@@ -38,8 +38,7 @@ func (im *importer) bus(f *file, s *section) {
 		}
 		return
 	}
-	c := &controller{node: s.node("")}
-	im.controllers = append(im.controllers, c)
+	c := &controller{node: s.node("", word(s.name)), section: s}
 	for _, k := range s.keys {
 		name, ok := strings.CutPrefix(k.name, componentPrefix)
 		if !ok {
@@ -55,6 +54,7 @@ func (im *importer) bus(f *file, s *section) {
 			c.nodes = append(c.nodes, n)
 		}
 	}
+	im.place(c)
 	for name, why := range map[string]string{
 		"uuid": "it never goes on the wire", "hourly_timer": "there are no timers of a bus", "hourly_timer_lastrun": "there are no timers of a bus",
 		"daily_timer_lastrun": "there are no timers of a bus", "extensions": "there are none", "loop_sleep": "services are ready at once; nothing has to wait",
@@ -77,29 +77,35 @@ func (f *file) sectionFold(name string) *section {
 }
 
 // node takes what every node has.
-func (s *section) node(kind string) node {
-	n := node{section: s.name, kind: kind}
+func (s *section) node(kind, key string) node {
+	n := node{key: key, kind: kind, polls: map[string]reports.Duration{}, values: map[string]string{}}
 	if k := s.take("hadd"); k != nil {
 		if hadd, ok := normal(k.value); ok {
 			n.hadd = hadd
 		} else {
 			s.refuse(k, "it is no address CCCC/NNNN")
 		}
-	} else {
-		s.file.note(s.line, "[%s]: it has no hadd; Janitoo leaves it out, ours is numbered by itself", shown(s.name))
 	}
 	n.name, n.location = s.label("name"), s.label("location")
-	if k := s.take("heartbeat"); k != nil {
-		if d, ok := seconds(k.value); ok && d >= time.Second {
-			n.heartbeat = reports.Duration(d)
-		} else {
-			s.refuse(k, "it is no delay in seconds")
-		}
-	}
-	if k := s.take("config_timeout"); k != nil {
-		s.refuse(k, "changes act at once; nothing has to wait")
-	}
+	n.heartbeat, n.timeout = s.delay("heartbeat"), s.delay("config_timeout")
 	return n
+}
+
+// mostSeconds is the longest heartbeat and config_timeout (JANITOO.md §3.4).
+const mostSeconds = 3000 * time.Second
+
+// delay takes a number of seconds, 0 where there is none.
+func (s *section) delay(name string) reports.Duration {
+	k := s.take(name)
+	if k == nil {
+		return 0
+	}
+	d, ok := seconds(k.value)
+	if !ok || d < time.Second || d > mostSeconds {
+		s.refuse(k, "it is no delay from 1 to 3000 seconds")
+		return 0
+	}
+	return reports.Duration(d)
 }
 
 // normal returns an address with four digits in each part.

@@ -14,6 +14,7 @@ type part struct {
 	*section
 	bus  *section
 	name string // of a service or a point, made of the component's key
+	node *node  // what the component is in Janitoo's network
 }
 
 // kind is what becomes of a type of component.
@@ -30,10 +31,16 @@ var tutorial = regexp.MustCompile(`^tutorial[0-9]*\.(ambiance|temperature|cpu|le
 
 // kinds are the types of components that have an agent.
 func kinds() map[string]kind {
-	host := func(polls map[string]string, fill func(part, *agent)) kind {
+	host := func(of string, polls map[string]string, fill func(part, *agent)) kind {
 		return kind{polls: polls, least: time.Second, make: func(p part) *agent {
-			a := p.add("hostsensor", "hostsensor", p.section)
-			if a != nil && fill != nil {
+			a := p.add("hostsensor", "hostsensor", p.bus, p.section)
+			if a == nil {
+				return nil
+			}
+			if p.node.of = a.name + "/" + of; of == "" {
+				p.node.of = a.name
+			}
+			if fill != nil {
 				fill(p, a)
 			}
 			return a
@@ -41,13 +48,13 @@ func kinds() map[string]kind {
 	}
 	const change = ""
 	return map[string]kind{
-		"hostsensor.load":   host(map[string]string{"load": "load/*"}, nil),
-		"hostsensor.uptime": host(map[string]string{"uptime": "uptime"}, nil),
-		"hostsensor.disks": host(map[string]string{"total": "disk/*/total", "free": "disk/*/free", "percent_use": "disk/*/used_percent"},
+		"hostsensor.load":   host("load", map[string]string{"load": "load/*"}, nil),
+		"hostsensor.uptime": host("uptime", map[string]string{"uptime": "uptime"}, nil),
+		"hostsensor.disks": host("disks", map[string]string{"total": "disk/*/total", "free": "disk/*/free", "percent_use": "disk/*/used_percent"},
 			part.mounts),
-		"hostsensor.processes": host(map[string]string{"memory_rss": "processes/*/memory", "cpu_percent": "processes/*/cpu_percent",
+		"hostsensor.processes": host("", map[string]string{"memory_rss": "processes/*/memory", "cpu_percent": "processes/*/cpu_percent",
 			"num_threads": "processes/*/threads", "num_fds": "processes/*/fds"}, part.processes),
-		"hostsensor.lmsensor": host(map[string]string{"temperature": "temperature/*"}, part.sensors),
+		"hostsensor.lmsensor": host("lmsensor", map[string]string{"temperature": "temperature/*"}, part.sensors),
 		"hostsensor.picpu": {make: part.cpu, least: time.Second,
 			polls: map[string]string{"temperature": "temperature", "voltage": "voltage", "frequency": "frequency/*", "cpu_governor": "governor/*"}},
 		"rpibasic.dht":     {make: part.dht, least: 2 * time.Second, polls: map[string]string{"temperature": "temperature", "humidity": "humidity"}},
@@ -74,26 +81,51 @@ func canonical(oid string) string {
 	return map[string]string{"ambiance": "rpibasic.dht", "temperature": "rpi1wire.ds18b20", "cpu": "hostsensor.picpu", "led": "rpigpio.led"}[m[1]]
 }
 
+// fake is Janitoo's component for tests, which a node of the face is that has no service.
+const fake = "fake.component"
+
 // component carries a component over and returns its node, and whether there is one.
 func (im *importer) component(bus, s *section, k *key) (node, bool) {
 	oid := strings.TrimSpace(k.value)
+	_, end, _ := strings.Cut(s.name, "__")
+	n := s.node(oid, word(end))
+	if oid == fake {
+		n.of = fake
+		s.rest("no node has this value")
+		return n, true
+	}
 	what, ok := kinds()[canonical(oid)]
 	if !ok {
 		bus.refuse(k, "no agent of Rollcall is what this component is")
 		s.rest("its component has no agent")
-		return node{}, false
+		s.lost()
+		return n, false
 	}
-	p := part{importer: im, section: s, bus: bus, name: word(strings.TrimPrefix(k.name, componentPrefix))}
+	p := part{importer: im, section: s, bus: bus, name: word(strings.TrimPrefix(k.name, componentPrefix)), node: &n}
 	a := what.make(p)
 	if a == nil {
 		s.rest("its component was left out")
-		return node{}, false
+		s.lost()
+		return n, false
 	}
-	n := s.node(oid)
-	n.service = a.name
+	if n.service = a.name; n.of == "" {
+		n.of = a.name
+	}
 	p.polls(a, what)
 	s.rest("no agent has this value")
-	return n, true
+	return n, n.of != nowhere
+}
+
+// nowhere is the place of a component that became several nodes, or none.
+const nowhere = "-"
+
+// lost says of what every node has that it was not carried over.
+func (s *section) lost() {
+	for _, name := range []string{"hadd", "name", "location", "heartbeat", "config_timeout"} {
+		if k := s.find(name); k != nil {
+			s.refuse(k, "there is no such node")
+		}
+	}
 }
 
 // polls carries the delays of polls over.
@@ -114,7 +146,7 @@ func (p part) polls(a *agent, what kind) {
 			p.refuse(k, "it is no delay in seconds, or shorter than %s", what.least)
 		default:
 			k.taken = true
-			a.polls[pattern] = reports.Duration(d)
+			a.polls[pattern], p.node.polls[value] = reports.Duration(d), reports.Duration(d)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (p part) boardmode() {
 // entry puts a line into a map of the agent gpio: outputs, inputs, pwm or servos.
 func (p part) entry(kind, name, pin string, more map[string]string) *agent {
 	p.boardmode()
-	a := p.add("gpio", "gpio", p.section)
+	a := p.add("gpio", "gpio", p.bus, p.section)
 	if a == nil {
 		return nil
 	}
@@ -85,6 +85,7 @@ func (p part) entry(kind, name, pin string, more map[string]string) *agent {
 		}
 	}
 	entries[name] = entry
+	p.node.of = a.name + "/" + name
 	return a
 }
 
@@ -166,11 +167,14 @@ func (p part) rgb() *agent {
 		pins[i] = pin
 	}
 	var a *agent
+	p.section.file.note(p.section.line, "[%s]: it became three outputs, which are numbered by themselves", shown(p.section.name))
+	p.section.lost()
 	for i, color := range []string{"_red", "_green", "_blue"} {
 		if a = p.entry("pwm", p.name+color, pins[i], nil); a == nil {
 			return nil
 		}
 	}
+	p.node.of = nowhere
 	return a
 }
 
@@ -188,7 +192,7 @@ func (p part) dht() *agent {
 	if !ok {
 		return nil
 	}
-	a := p.add(p.name, "dht22", p.section)
+	a := p.add(p.name, "dht22", p.bus, p.section)
 	if a == nil {
 		return nil
 	}
@@ -206,7 +210,7 @@ func (p part) sonar() *agent {
 		return nil
 	}
 	p.boardmode()
-	a := p.add(p.name, "sonar", p.section)
+	a := p.add(p.name, "sonar", p.bus, p.section)
 	if a == nil {
 		return nil
 	}

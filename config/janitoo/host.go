@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"rollcall/reports"
 )
 
 // instances returns the keys <value>_config_N of the values named, in the order of the file.
@@ -79,7 +81,7 @@ func (p part) sensors(*agent) {
 }
 
 func (p part) cpu() *agent {
-	a := p.add(p.name, "cpu", p.section)
+	a := p.add(p.name, "cpu", p.bus, p.section)
 	if k := p.find("cpu_governor_0"); k != nil {
 		p.refuse(k, "the kernel's governor stands; `set_governor: true` lets it be set, with the right to write it")
 	}
@@ -108,7 +110,7 @@ func (p part) ds18b20() *agent {
 			return nil
 		}
 	}
-	a := p.add(p.name, "ds18b20", p.section)
+	a := p.add(p.name, "ds18b20", p.bus, p.section)
 	if a == nil {
 		return nil
 	}
@@ -131,6 +133,7 @@ func (p part) nut() *agent {
 			return nil
 		}
 		host = k.value
+		p.node.values["ip_ping_config"] = host
 	}
 	if k := p.take("port_0"); k != nil {
 		n, ok := whole(k.value)
@@ -139,22 +142,27 @@ func (p part) nut() *agent {
 			return nil
 		}
 		port = n
+		p.node.values["port"] = fmt.Sprint(port)
 	}
-	a := p.add(p.name, "nut", p.section)
+	a := p.add(p.name, "nut", p.bus, p.section)
 	if a == nil {
 		return nil
 	}
 	a.options["address"] = net.JoinHostPort(strings.Trim(host, "[]"), fmt.Sprint(port))
 	if k := p.take("upsname_0"); k != nil && k.value != "" {
 		if nutWord.MatchString(k.value) {
-			a.options["ups"] = k.value
+			a.options["ups"], p.node.values["upsname"] = k.value, k.value
 		} else {
 			p.refuse(k, "it can't be the name of a UPS; the only one of the server stands for it")
 		}
 	}
 	p.login()
-	if k := p.find("ip_ping_poll_0"); k != nil {
-		p.refuse(k, "whether the server answers is the service's own status; the agent ping pings hosts")
+	if k := p.take("ip_ping_poll_0"); k != nil {
+		if d, ok := seconds(k.value); ok {
+			p.node.polls["ip_ping"] = reports.Duration(d)
+		} else {
+			p.refuse(k, "it is no delay in seconds")
+		}
 	}
 	return a
 }

@@ -88,7 +88,7 @@ type importer struct {
 	pins        map[string]string // which section has a line of the header
 	notes       []Note
 	primary     bool
-	secondary   bool
+	home        string // home_id
 }
 
 // broker is the broker of the files.
@@ -98,6 +98,7 @@ type broker struct{ url, user, password string }
 type agent struct {
 	name, kind string
 	from       []string       // sections
+	bus        *section       // whose components it is
 	options    map[string]any // as they stand in YAML
 	polls      map[string]reports.Duration
 }
@@ -105,23 +106,28 @@ type agent struct {
 // controller is a bus: a controller and its nodes.
 type controller struct {
 	node
-	nodes []node
+	section *section
+	nodes   []node
 }
 
 // node is what the files say of a node of Janitoo's network.
 type node struct {
-	section        string // its uuid
+	key            string // ends its uuid; of a controller its uuid
 	kind           string // its oid; "" a controller
 	hadd           string
 	name, location string
 	heartbeat      reports.Duration // 0: the file says nothing
+	timeout        reports.Duration // the same
 	service        string           // of ours, "" none
+	of             string           // what of the service it is
+	polls          map[string]reports.Duration
+	values         map[string]string
 }
 
-// add returns the entry of that name, made with the kind if there is none; nil if there are too many.
-func (im *importer) add(name, kind string, s *section) *agent {
+// add returns the entry that components of the kind share in a bus, or one of the name; nil if there are too many.
+func (im *importer) add(name, kind string, bus, s *section) *agent {
 	for _, a := range im.agents {
-		if a.name == name && a.kind == kind {
+		if shared := kind == "hostsensor" || kind == "gpio"; shared && a.bus == bus && a.kind == kind {
 			a.from = append(a.from, s.name)
 			return a
 		}
@@ -134,7 +140,7 @@ func (im *importer) add(name, kind string, s *section) *agent {
 		name = fmt.Sprintf("%s_%d", base, n)
 	}
 	im.names[name] = true
-	a := &agent{name: name, kind: kind, from: []string{s.name}, options: map[string]any{}, polls: map[string]reports.Duration{}}
+	a := &agent{name: name, kind: kind, bus: bus, from: []string{s.name}, options: map[string]any{}, polls: map[string]reports.Duration{}}
 	im.agents = append(im.agents, a)
 	return a
 }

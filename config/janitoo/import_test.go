@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"rollcall/agents"
 	"rollcall/config"
 	"rollcall/config/janitoo"
+	"rollcall/reports"
+	"rollcall/reports/live"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -24,7 +27,7 @@ func source(t testing.TB, name string) janitoo.Source {
 	return janitoo.Source{Name: name + ".conf", Data: doc}
 }
 
-// checked fails unless agentd would take the configuration: agentd --check does the same.
+// checked fails unless agentd and udpmon would take the configuration: their --check does the same.
 func checked(t testing.TB, doc []byte) config.Config {
 	t.Helper()
 	c, err := config.Parse("rollcall.yaml", doc)
@@ -33,6 +36,19 @@ func checked(t testing.TB, doc []byte) config.Config {
 	}
 	if _, err := agents.NewRunner(agents.RunnerConfig{File: "rollcall.yaml", Config: c, Factories: agents.All()}); err != nil {
 		t.Fatalf("%v in\n%s", err, doc)
+	}
+	for _, f := range c.Faces {
+		i := slices.IndexFunc(live.All(), func(l reports.Live) bool { return l.Name == f.Name })
+		if i < 0 {
+			t.Fatalf("there is no face %s", f.Name)
+		}
+		options := live.All()[i].Defaults()
+		if err := f.Options.Decode(options); err != nil {
+			t.Fatalf("%v in\n%s", err, doc)
+		}
+		if _, err := live.All()[i].New(options, reports.Host{Name: c.Host, Key: c.Host}); err != nil {
+			t.Fatalf("%v in\n%s", err, doc)
+		}
 	}
 	return c
 }
@@ -177,7 +193,7 @@ func TestOddLines(t *testing.T) {
 		"[system]\nbroker_port = 70000\n":                "x.conf:10: [system] broker_port: it is no port; 1883 stands for it",
 		"[system]\nbroker_ip = a b\n":                    "x.conf:10: [system] broker_ip: it is neither a name nor an address; the embedded broker stands for it",
 		"[system]\nhostname = status\n":                  "x.conf:10: [system] hostname: it can't be a host's name in topics; the machine's own stands for it",
-		"[h__load]\nheartbeat = -1\n":                    "x.conf:10: [h__load] heartbeat: it is no delay in seconds",
+		"[h__load]\nheartbeat = -1\n":                    "x.conf:10: [h__load] heartbeat: it is no delay from 1 to 3000 seconds",
 		"rem [x]\n#\n;\nREM x\n[h__load]\nname = \x1b\n": "x.conf:14: [h__load] name: it is too long, or has characters that can't be printed",
 	} {
 		r, err := janitoo.Import([]janitoo.Source{{Name: "x.conf", Data: []byte(bus + more)}}, janitoo.Options{})

@@ -92,6 +92,15 @@ func (im *importer) network(f *file) {
 		return
 	}
 	im.primary = im.primary || truth(s.text("is_primary"))
-	im.secondary = im.secondary || truth(s.text("is_secondary"))
+	if k := s.take("is_secondary"); k != nil && truth(k.value) {
+		s.refuse(k, "a secondary needs an address of its own: janitoo: {network: secondary, hadd: 0002}")
+	}
+	if k := s.take("home_id"); k != nil && k.value != "" {
+		if len(k.value) > 80 || !plain(k.value) {
+			s.refuse(k, "it is too long, or has characters that can't be printed")
+		} else {
+			im.home = k.value
+		}
+	}
 	s.rest("the map of the network needs no waits that could be set")
 }

@@ -101,6 +101,3 @@ func block(b *bytes.Buffer, indent, name string, v any) error {
 	}
 	return nil
 }
-
-// writeFaces writes the entries of "faces".
-func (im *importer) writeFaces(*bytes.Buffer) error { return nil }
