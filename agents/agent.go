@@ -5,6 +5,7 @@ package agents
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"rollcall/gpio"
 	"rollcall/reports"
@@ -25,6 +26,15 @@ type Sampler interface {
 	// Sample reads the point. It returns when ctx ends. Time may be zero: the runner fills it in. A reading marked Stale, which
 	// may have no Value, answers a get but is not published, and does not keep the point from going stale.
 	Sample(ctx context.Context, path string) (reports.Reading, error)
+}
+
+// Paced is an agent whose points can't be read as often as anyone may ask for, such as a sensor that needs its rest. What the configuration
+// asks for is raised to it, with a warning, and what a command asks for is refused.
+type Paced interface {
+	Agent
+	// LeastPoll returns the shortest poll of a point, or 0 where any will do. It is constant, does no I/O and may be called at any
+	// time. A point that is described with a shorter poll may have that.
+	LeastPoll(path string) time.Duration
 }
 
 // BatchSampler is a Sampler that reads many points as cheaply as one, such as all of /proc/meminfo.

@@ -90,6 +90,7 @@ type cpuLook struct {
 func newCPU(o cpuOptions, d Deps, now func() time.Time) (Agent, error) {
 	a := &cpu{o: o, root: iioRoot(d), set: map[string]cpuPolicy{}}
 	a.snapshot = newSnapshot(newSensor("cpu", o.Sim), a.lookAt)
+	a.least = hostsensorLeastPoll
 	if o.Sim {
 		a.simulate(now)
 		return a.agent(), nil

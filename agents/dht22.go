@@ -207,7 +207,7 @@ func dht22With(o dht22Options, driver dht22Driver, now func() time.Time) *dht22 
 		a.add(reports.Point{Path: c.path, Label: c.label, Help: c.help, Type: reports.Int, Genre: reports.System, Poll: o.Poll, Min: reports.Ptr(0), StateClass: reports.TotalIncreasing},
 			func(context.Context) (any, error) { return *c.count, nil })
 	}
-	a.closing = driver.close
+	a.closing, a.least = driver.close, o.between()
 	return a
 }
 

@@ -120,6 +120,7 @@ type ds18b20 struct {
 
 func newDS18B20(o ds18b20Options, d Deps, now func() time.Time) (*ds18b20, error) {
 	a := &ds18b20{sensor: newSensor("ds18b20", o.Sim), o: o, now: now, known: map[string]bool{}, bus: newDS18B20Bus(iioRoot(d), o.Driver), log: d.Log}
+	a.least = ds18b20LeastPoll
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func execFactory() Factory {
 		Example: "command: [/bin/echo, '{\"tank\": {\"level\": 71.5, \"pump\": true}}']\nvalues:\n" +
 			"  level: {field: /tank/level, type: float, unit: \"%\", min: 0, max: 100}\n  pump: {field: /tank/pump, type: bool}\n",
 		Defaults: func() Options {
-			return &execOptions{Poll: reports.Duration(time.Minute), Timeout: reports.Duration(5 * time.Second), MaxOutput: 64 << 10,
+			return &execOptions{Poll: reports.Duration(time.Minute), MaxOutput: 64 << 10,
 				Output: execJSON, Dir: "/", Accept: []int{0}}
 		},
 		New: func(o Options, d Deps) (Agent, error) {
@@ -49,7 +50,7 @@ func execFactory() Factory {
 const execWiring = `The command runs as the service's user (rollcall) inside of the sandbox of its unit: sudo and setuid programs do not work,
 and the file system is read-only. What it needs beyond that (a group, a device) goes into a drop-in of its own agent@NAME.service. It
 must not be writable for everyone, and should stay in the foreground: whatever it leaves behind in its process group is killed when it
-ends. For a shell's words, write a script and name that.`
+ends. What leaves the group (setsid, a daemon) is not: it goes on until it ends by itself or, under systemd, with the unit. For a shell's words, write a script and name that.`
 
 // execOptions are the options of the exec agent.
 type execOptions struct {
@@ -57,7 +58,7 @@ type execOptions struct {
 	Values    map[string]execValue `yaml:"values" doc:"the points, by name"`
 	Output    string               `yaml:"output" doc:"json: an object, or value: one number or word, for the only entry of values"`
 	Poll      reports.Duration     `yaml:"poll" doc:"how often it is run"`
-	Timeout   reports.Duration     `yaml:"timeout" doc:"how long it may run before it is killed with what it has started in its process group"`
+	Timeout   reports.Duration     `yaml:"timeout" doc:"how long it may run before it is killed with what it has started in its process group; default: 5s, or four fifths of poll where that is less"`
 	MaxOutput int                  `yaml:"max_output" doc:"bytes that it may print; with more it is killed"`
 	Accept    []int                `yaml:"accept" doc:"exit statuses with which its output counts"`
 	Env       map[string]string    `yaml:"env" doc:"its environment, beside PATH and LC_ALL=C, which this may replace; nothing is inherited"`
@@ -96,8 +97,8 @@ func (o *execOptions) Validate() error {
 		return config.At("output", "%.20q is not json or value", o.Output)
 	case time.Duration(o.Poll) < execLeastPoll:
 		return config.At("poll", "%s is too often, at least %s is needed", o.Poll, execLeastPoll)
-	case o.Timeout <= 0 || time.Duration(o.Timeout) > sampleTimeout(time.Duration(o.Poll)):
-		return config.At("timeout", "%s must be more than 0 and at most %s, four fifths of poll and no more than %s", o.Timeout,
+	case time.Duration(o.Timeout) > sampleTimeout(time.Duration(o.Poll)):
+		return config.At("timeout", "%s must be at most %s, four fifths of poll and no more than %s", o.Timeout,
 			sampleTimeout(time.Duration(o.Poll)), mostTimeout)
 	case o.MaxOutput < 1 || o.MaxOutput > execMostOutput:
 		return config.At("max_output", "%d is not from 1 to %d", o.MaxOutput, execMostOutput)
@@ -116,6 +117,14 @@ func (o *execOptions) Validate() error {
 		}
 	}
 	return o.validateWords()
+}
+
+// execTimeout is the default.
+const execTimeout = 5 * time.Second
+
+// timeout returns how long the command may run.
+func (o *execOptions) timeout() time.Duration {
+	return cmp.Or(time.Duration(o.Timeout), min(execTimeout, sampleTimeout(time.Duration(o.Poll))))
 }
 
 // Warnings says why the program can't be run.
@@ -199,6 +208,7 @@ func newExec(o execOptions, log *slog.Logger, run func(context.Context, execOpti
 	}
 	a := &execAgent{o: o, run: run}
 	a.snapshot = newSnapshot(newSensor("exec", false), a.look)
+	a.least = max(execLeastPoll, leastPollFor(o.timeout()))
 	for _, name := range slices.Sorted(maps.Keys(o.Values)) {
 		p := o.Values[name].point(name)
 		p.Poll = o.Poll

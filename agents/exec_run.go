@@ -60,7 +60,11 @@ func (b *execBuffer) Write(p []byte) (int, error) {
 
 // execRun runs the command once and returns when it and all of its process group are gone.
 func execRun(ctx context.Context, o execOptions) (execRan, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.Timeout))
+	most := o.timeout()
+	if at, ok := ctx.Deadline(); ok {
+		most = min(most, time.Until(at))
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	// The command is killed with the thread that started it (PR_SET_PDEATHSIG), so this one must last as long as the run: then a
 	// service that is killed leaves nothing behind.
@@ -81,7 +85,7 @@ func execRun(ctx context.Context, o execOptions) (execRan, error) {
 	case <-stdout.full:
 		why = fmt.Errorf("the command was killed: it has printed more than max_output, %d bytes", o.MaxOutput)
 	case <-ctx.Done():
-		why = fmt.Errorf("the command was killed: it runs for more than timeout, %s: %w", o.Timeout, ctx.Err())
+		why = fmt.Errorf("the command was killed: it runs for more than %s: %w", execMost(most, o.timeout()), ctx.Err())
 		if errors.Is(ctx.Err(), context.Canceled) {
 			why = ctx.Err()
 		}
@@ -94,6 +98,14 @@ func execRun(ctx context.Context, o execOptions) (execRan, error) {
 		why = fmt.Errorf("the command has printed more than max_output, %d bytes", o.MaxOutput)
 	}
 	return execOutcome(cmd, err, why, execRan{stdout: stdout.kept.Bytes(), stderr: stderr.kept.Bytes()})
+}
+
+// execMost names the time that was up: the timeout, or less where whoever asks does not wait for so long.
+func execMost(most, timeout time.Duration) string {
+	if most < timeout {
+		return fmt.Sprintf("%s, after which nobody waits for it any more (timeout is %s)", most.Round(time.Millisecond), timeout)
+	}
+	return fmt.Sprintf("timeout, %s", timeout)
 }
 
 // execEnded returns a channel that is closed when the process has ended, and leaves it there to be waited for.

@@ -40,7 +40,7 @@ func TestExecOptions(t *testing.T) {
 		ok + "output: value\nvalues: {a: {field: x}}": "values.a.field: is for output: json",
 		ok + "poll: 10ms\nvalues: {a: {}}":            "too often",
 		ok + "timeout: 11s\nvalues: {a: {}}":          "at most 10s",
-		ok + "poll: 2s\nvalues: {a: {}}":              "at most 1.6s",
+		ok + "poll: 2s\ntimeout: 2s\nvalues: {a: {}}": "at most 1.6s",
 		ok + "max_output: 0\nvalues: {a: {}}":         "max_output",
 		ok + "accept: []\nvalues: {a: {}}":            "accept",
 		ok + "accept: [256]\nvalues: {a: {}}":         "no exit status",

@@ -168,6 +168,9 @@ func (h *hostsensor) Describe() reports.Service {
 	return reports.Service{Function: "hostsensor", Points: slices.Clone(h.points)}
 }
 
+// LeastPoll returns the shortest poll.
+func (h *hostsensor) LeastPoll(string) time.Duration { return hostsensorLeastPoll }
+
 // Close does nothing: the agent holds nothing open.
 func (h *hostsensor) Close() error { return nil }
 

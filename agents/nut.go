@@ -180,6 +180,7 @@ func newNUT(o nutOptions, source nutSource) (*nut, error) {
 	events := nutEvents()
 	n := &nut{source: source, events: make(chan reports.Reading, len(events))}
 	n.snapshot = newSnapshot(newSensor("nut", o.Sim), n.look)
+	n.least = nutLeastPoll
 	vars, err := n.look(context.Background(), nil) // list has an end of its own
 	if err == nil {
 		_, err = nutStatus(vars)

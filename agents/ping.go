@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func pingFactory() Factory {
 		Wiring:  pingWiring,
 		Example: "sim: true\nhosts:\n  router: {address: 192.168.1.1}\n  web: {address: example.org, family: 6}\n",
 		Defaults: func() Options {
-			return &pingOptions{Poll: reports.Duration(10 * time.Second), Timeout: reports.Duration(time.Second), Window: 20}
+			return &pingOptions{Poll: reports.Duration(10 * time.Second), Window: 20}
 		},
 		New: func(o Options, d Deps) (Agent, error) {
 			opts, ok := o.(*pingOptions)
@@ -56,7 +57,7 @@ const pingWiring = `Nothing to wire. systemd lets every user send echo requests 
 type pingOptions struct {
 	Hosts   map[string]pingHost `yaml:"hosts" doc:"the hosts, by the names that their points are to have"`
 	Poll    reports.Duration    `yaml:"poll" doc:"how often one request is sent to each host"`
-	Timeout reports.Duration    `yaml:"timeout" doc:"how long the name and the answer may take together"`
+	Timeout reports.Duration    `yaml:"timeout" doc:"how long the name and the answer may take together; default: 1s, or four fifths of poll where that is less"`
 	Window  int                 `yaml:"window" doc:"of how many requests the loss is told"`
 	Sim     bool                `yaml:"sim" doc:"made-up answers instead of the network; only when asked for"`
 }
@@ -75,6 +76,14 @@ const (
 	pingMostLoss  = 1000
 )
 
+// pingTimeout is the default.
+const pingTimeout = time.Second
+
+// timeout returns how long a request may take.
+func (o *pingOptions) timeout() time.Duration {
+	return cmp.Or(time.Duration(o.Timeout), min(pingTimeout, sampleTimeout(time.Duration(o.Poll))))
+}
+
 // Validate checks the options without the network.
 func (o *pingOptions) Validate() error {
 	switch {
@@ -84,8 +93,8 @@ func (o *pingOptions) Validate() error {
 		return config.At("hosts", "%d are too many, at most %d are allowed", len(o.Hosts), pingMostHosts)
 	case time.Duration(o.Poll) < pingLeastPoll:
 		return config.At("poll", "%s is too often, at least %s is needed", o.Poll, pingLeastPoll)
-	case o.Timeout <= 0 || time.Duration(o.Timeout) > sampleTimeout(time.Duration(o.Poll)):
-		return config.At("timeout", "%s must be more than 0 and at most %s, four fifths of poll and no more than %s", o.Timeout,
+	case time.Duration(o.Timeout) > sampleTimeout(time.Duration(o.Poll)):
+		return config.At("timeout", "%s must be at most %s, four fifths of poll and no more than %s", o.Timeout,
 			sampleTimeout(time.Duration(o.Poll)), mostTimeout)
 	case o.Window < 1 || o.Window > pingMostLoss:
 		return config.At("window", "%d is not from 1 to %d", o.Window, pingMostLoss)
@@ -163,6 +172,7 @@ type pingAnswer struct {
 func newPing(o pingOptions, echo pingEcho) (*ping, error) {
 	p := &ping{o: o, echo: echo, tries: map[string]*pingWindow{}}
 	p.snapshot = newSnapshot(newSensor("ping", o.Sim), p.look)
+	p.least = max(pingLeastPoll, leastPollFor(o.timeout()))
 	for _, name := range slices.Sorted(maps.Keys(o.Hosts)) {
 		p.tries[name] = &pingWindow{size: o.Window}
 		p.describe(name, o.Hosts[name])
@@ -203,7 +213,7 @@ func (p *ping) look(ctx context.Context, paths []string) (map[string]pingAnswer,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.o.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, p.o.timeout())
 	defer cancel()
 	var mu sync.Mutex
 	var wait sync.WaitGroup

@@ -36,7 +36,7 @@ func TestPingOptions(t *testing.T) {
 		"{}":                          "hosts: there are none",
 		"hosts: {a: {}}\npoll: 100ms": "too often",
 		"hosts: {a: {}}\npoll: 1s\ntimeout: 900ms":  "ping.yaml:3: timeout: 900ms must be",
-		"hosts: {a: {}}\ntimeout: 0s":               "timeout: 0s must be",
+		"hosts: {a: {}}\ntimeout: -1s":              "is negative",
 		"hosts: {a: {}}\nwindow: 0":                 "0 is not from 1 to 1000",
 		"hosts: {\"a/b\": {}}":                      "can't be the name of points",
 		"hosts: {status: {}}":                       "can't be the name of points",

@@ -21,8 +21,12 @@ import (
 type sensor struct {
 	service reports.Service
 	reads   map[string]sensorRead
-	closing func() error // nil: nothing is to be closed
+	closing func() error  // nil: nothing is to be closed
+	least   time.Duration // that points can be polled at; 0: any
 }
+
+// LeastPoll returns the shortest poll.
+func (s *sensor) LeastPoll(string) time.Duration { return s.least }
 
 // sensorRead reads one point. Its error says why, without the path.
 type sensorRead func(context.Context) (any, error)

@@ -12,7 +12,7 @@ import (
 )
 
 // check has a runner check the options of one agent, and returns the error and what it warns of.
-func check(t *testing.T, agent, options string) (err error, warned string) {
+func check(t *testing.T, agent, options string) (warned string, err error) {
 	t.Helper()
 	c, err := config.Parse("rollcall.yaml", []byte("agents:\n  "+agent+":\n    "+strings.ReplaceAll(options, "\n", "\n    ")+"\n"))
 	if err != nil {
@@ -20,7 +20,7 @@ func check(t *testing.T, agent, options string) (err error, warned string) {
 	}
 	var log bytes.Buffer
 	_, err = NewRunner(RunnerConfig{File: "rollcall.yaml", Config: c, Factories: All(), Log: slog.New(slog.NewTextHandler(&log, nil))})
-	return err, log.String()
+	return log.String(), err
 }
 
 // What can be seen without the hardware is refused before anything runs, with its file and line.
@@ -51,7 +51,7 @@ func TestOptionsRefusedByTheCheck(t *testing.T) {
 		{"gpio", "outputs: {a: {pin: pin9}}", `rollcall.yaml:3: agents.gpio.outputs.a.pin: pin "pin9": is ground, not a line`},
 		{"gpio", "chip: gpiochip7\noutputs: {a: {pin: pin9}}", ""},
 	} {
-		err, warned := check(t, tt.agent, tt.options)
+		warned, err := check(t, tt.agent, tt.options)
 		switch {
 		case err == nil && tt.want != "", err != nil && err.Error() != tt.want:
 			t.Errorf("%s: %s:\n%v, want\n%s", tt.agent, tt.options, err, tt.want)
@@ -75,7 +75,7 @@ func TestOptionsWarnedOf(t *testing.T) {
 		{"nut", "username: a\npassword_file: /no/such/file", "rollcall.yaml:4: agents.nut.password_file: stat /no/such/file: no such file or directory"},
 		{"nut", "ca_file: " + there, ""},
 	} {
-		err, warned := check(t, tt.agent, tt.options)
+		warned, err := check(t, tt.agent, tt.options)
 		if err != nil || !strings.Contains(warned, tt.want) || (warned == "") != (tt.want == "") {
 			t.Errorf("%s: %s: %v, warned of %q, want %q", tt.agent, tt.options, err, warned, tt.want)
 		}

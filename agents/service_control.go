@@ -96,6 +96,10 @@ func (s *service) controlPoll(a *asked, block []byte) {
 		a.failed(s.unknown(v.Path))
 		return
 	}
+	if err := s.unpaced(desc.Below(v.Path), time.Duration(*v.Value)); err != nil {
+		a.failed(err)
+		return
+	}
 	now, every, changed := time.Now(), time.Duration(*v.Value), map[string]string{}
 	for i, p := range desc.Points {
 		if s.schedule.points[p.Path] == nil || v.Path != "" && p.Path != v.Path && !strings.HasPrefix(p.Path, v.Path+"/") {

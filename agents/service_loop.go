@@ -195,7 +195,7 @@ func (s *service) keepDescription(desc reports.Service) error {
 
 // filterFor returns the filter of a point: the one that there is, with all that it remembers, if the point is the same.
 func (s *service) filterFor(p reports.Point, now time.Time) *filter {
-	r := rulesFor(p, s.entry.points)
+	r := s.pace(p, rulesFor(p, s.entry.points))
 	if every, ok := s.polls[p.Path]; ok {
 		r = r.polled(every)
 	}

@@ -27,6 +27,9 @@ func sampleTimeout(every time.Duration) time.Duration {
 	return min(every/5*4, mostTimeout)
 }
 
+// leastPollFor returns the shortest poll that leaves a sample so much time.
+func leastPollFor(timeout time.Duration) time.Duration { return timeout * 5 / 4 }
+
 // overdue reports whether samples have waited too long for the worker.
 func (s *service) overdue(now time.Time) bool {
 	next := s.schedule.next()

@@ -90,8 +90,7 @@ func (o *sonarOptions) Validate() error {
 	if o.Samples < 1 || o.Samples > sonarMostSamples {
 		return config.At("samples", "%d is not from 1 to %d", o.Samples, sonarMostSamples)
 	}
-	// One cycle more than the samples take, and a quarter for the host.
-	if least := time.Duration(o.Samples+1) * sonarCycle * 5 / 4; time.Duration(o.Poll) < least {
+	if least := o.leastPoll(); time.Duration(o.Poll) < least {
 		return config.At("poll", "%s is too often: %d samples of %s need at least %s", o.Poll, o.Samples, sonarCycle, least)
 	}
 	if !sonarIsAir(o.Temperature) {
@@ -122,6 +121,11 @@ func (o *sonarOptions) Validate() error {
 		return config.At("echo", "is missing: the line of Echo, as GPIO24")
 	}
 	return checkPins(o.Chip, sensorPin{"trigger", o.Trigger}, sensorPin{"echo", o.Echo})
+}
+
+// leastPoll is one cycle more than the samples take, and a quarter for the host.
+func (o *sonarOptions) leastPoll() time.Duration {
+	return time.Duration(o.Samples+1) * sonarCycle * 5 / 4
 }
 
 // sonarIsAir reports whether air can be that warm where a sensor works.
@@ -193,6 +197,7 @@ func sonarWith(o sonarOptions, ranger sonarRanger) *sonar {
 		})
 	s.add(reports.Point{Path: "temperature", Label: "Air", Help: "that the speed of sound is reckoned for", Type: reports.Float, Unit: "°C", Class: "temperature",
 		Genre: reports.System, Poll: o.Poll}, func(context.Context) (any, error) { return s.celsius(), nil })
+	s.least = o.leastPoll()
 	return s
 }
 
