@@ -28,12 +28,12 @@ func TestImportJanitoo(t *testing.T) {
 	}
 	l.stdin = "[h]\nhadd = 1/0\nbad\x1b[2J = \x1b[2J\n"
 	yaml, notes = l.want(exitOK, "import", "janitoo", "-")
-	if strings.Contains(yaml+notes, "\x1b") || !strings.HasPrefix(notes, `stdin:3: [h] bad\x1b[2j: `) {
+	if strings.Contains(yaml+notes, "\x1b") || !strings.Contains(notes, "\n"+`stdin:3: [h] bad\x1b[2j: `) {
 		t.Errorf("import printed %q and %q", yaml, notes)
 	}
 	var got imported
 	out, _ := l.want(exitOK, "import", "janitoo", "--json", "-")
-	if err := json.Unmarshal([]byte(out), &got); err != nil || got.YAML != yaml || len(got.Notes) != 1 || got.Notes[0].Line != 3 || got.Notes[0].File != "stdin" {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.YAML != yaml || len(got.Notes) != 2 || got.Notes[1].Line != 3 || got.Notes[1].File != "stdin" {
 		t.Errorf("import --json printed %s, %v", out, err)
 	}
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"unicode"
 
 	"rollcall/internal/bus"
 	"rollcall/internal/bus/bustest"
@@ -73,4 +77,74 @@ func captured(controller, info string) []byte {
 		return nil
 	}
 	return janitootest.Capture("replies/" + name)
+}
+
+// mosquittoURL starts a mosquitto that is open to this machine, for the life of the test, and returns its URL.
+func mosquittoURL(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath("mosquitto")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
+			t.Skip("no mosquitto on this machine")
+		}
+	}
+	addr := freePort(t)
+	cmd := exec.Command(program, "-p", strings.TrimPrefix(addr, "127.0.0.1:")) // without a file it listens on loopback alone
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return "tcp://" + addr
+}
+
+// The same on the broker that Janitoo's people use.
+func TestJanitooOnMosquitto(t *testing.T) {
+	t.Parallel()
+	url := mosquittoURL(t)
+	r := replay(t, url, allControllers...) // it tries until the broker is there
+	r.value.Store(func(wire.Request) {
+		r.Send(bus.Message{Topic: "/values/config/0121/0000/location", Payload: janitootest.Capture("values/config_0121_0000_location.as_query_answer.json")})
+	})
+	l := newLaptop(t)
+	for range 2 { // the second time all are known
+		out, errs := l.want(exitOK, "--broker", url, "network")
+		if _, rows := printed(out); len(rows) != 17 || !strings.HasPrefix(errs, "5 controllers, 17 nodes in ") {
+			t.Errorf("network printed\n%s%s", out, errs)
+		}
+	}
+	if out, _ := l.want(exitOK, "--broker", url, "node", "--hadd", "0225/0000", "--vuuid", "all"); strings.Count(out, "\n----------\nhadd ") != 6 {
+		t.Errorf("node --vuuid all printed\n%s", out)
+	}
+	if out, _ := l.want(exitOK, "--broker", url, "query", "--hadd", "0121/0000", "--genre", "config", "--uuid", "location"); !strings.Contains(out, " My computer ") {
+		t.Errorf("query printed\n%s", out)
+	}
+}
+
+// Whatever comes, a line is a line, and nothing in it moves a cursor.
+func FuzzReadJanitoo(f *testing.F) {
+	for _, name := range append(janitootest.Captures("values/*.json"), janitootest.Captures("replies/*.json")...) {
+		f.Add("/values/user/0121/0001/x", janitootest.Capture(name))
+		f.Add("/broadcast/reply/9999/9990", janitootest.Capture(name))
+	}
+	f.Add("/dhcp/heartbeat/0121/0001", []byte("ONLINE"))
+	f.Add("/nodes/0121/0001/request", []byte(`{"uuid":"\u001b","genre":9,"hadd":"0121/0001","data":{"a":[]}}`))
+	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
+		m := bus.Message{Topic: topic, Payload: payload}
+		var out bytes.Buffer
+		a := &app{out: &output{w: &out}}
+		s := spying{janitoo: true}
+		if err := s.printJanitoo(a, m); err != nil || strings.Count(out.String(), "\n") != 1 || strings.ContainsFunc(strings.TrimSuffix(out.String(), "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q on %q prints %q, %v", payload, topic, out.String(), err)
+		}
+		found := newJanitooFound(wire.Infos())
+		found.receive(m)
+		var d janitooDiscovery
+		d.number = -1
+		if err := d.tables(a, found, wire.Infos()); err != nil || strings.ContainsRune(out.String(), '\x1b') {
+			t.Errorf("%q prints %q, %v", payload, out.String(), err)
+		}
+	})
 }

@@ -91,8 +91,8 @@ func (s *section) node(kind, key string) node {
 	return n
 }
 
-// mostSeconds is the longest heartbeat and config_timeout (JANITOO.md §3.4).
-const mostSeconds = 3000 * time.Second
+// longestBeat is the longest heartbeat and config_timeout (JANITOO.md §3.4).
+const longestBeat = 3000 * time.Second
 
 // delay takes a number of seconds, 0 where there is none.
 func (s *section) delay(name string) reports.Duration {
@@ -101,7 +101,7 @@ func (s *section) delay(name string) reports.Duration {
 		return 0
 	}
 	d, ok := seconds(k.value)
-	if !ok || d < time.Second || d > mostSeconds {
+	if !ok || d < time.Second || d > longestBeat {
 		s.refuse(k, "it is no delay from 1 to 3000 seconds")
 		return 0
 	}
