@@ -29,9 +29,10 @@ type service struct {
 	entry  entry // constant
 	host   string
 	topics reports.Topics
-	quiet  *slog.Logger // goes to the program's log only
+	quiet  *slog.Logger // goes to the program's log and the tail only
 	log    *slog.Logger // goes to the log topic as well, if that is switched on
-	public *topicLog    // nil: it is not
+	public *topicLog
+	tail   *logTail
 	out    outlet
 	links  *links
 
@@ -84,7 +85,7 @@ func newService(e entry, host string, beat time.Time, log *slog.Logger) *service
 		entry:    e,
 		host:     host,
 		topics:   reports.Topics{Host: host, Service: e.name},
-		quiet:    log.With("agent", e.name),
+		tail:     &logTail{},
 		first:    make(chan struct{}),
 		alive:    make(chan struct{}),
 		over:     make(chan struct{}),
@@ -97,11 +98,13 @@ func newService(e entry, host string, beat time.Time, log *slog.Logger) *service
 		polls:    map[string]time.Duration{},
 		status:   reports.Offline,
 	}
-	s.log = s.quiet
+	level := logNever
 	if e.level != nil {
-		s.public = newTopicLog(s.topics.To("log"), *e.level)
-		s.log = slog.New(topicHandler{Handler: s.quiet.Handler(), to: s.public})
+		level = *e.level
 	}
+	own := log.With("agent", e.name).Handler()
+	s.public = newTopicLog(s.topics.To("log"), level)
+	s.quiet, s.log = slog.New(topicHandler{Handler: own, tail: s.tail}), slog.New(topicHandler{Handler: own, to: s.public, tail: s.tail})
 	desc := reports.Service{Name: e.name, Function: e.kind}.On(host)
 	s.described.Store(&desc)
 	s.links = newLinks(s.topics, func(path string) bool { _, ok := s.described.Load().Point(path); return ok }, s.log)
@@ -136,16 +139,12 @@ func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bo
 	defer disconnect()
 	lost := make(chan error, 1)
 	go func() { lost <- client.Run(connected) }()
-	if s.public != nil {
-		s.public.start(client)
-	}
+	s.public.start(client)
 	s.loop(ctx)
 	if retired.Load() {
 		s.erase()
 	}
-	if s.public != nil {
-		s.public.stop()
-	}
+	s.public.stop()
 	disconnect()
 	return <-lost
 }

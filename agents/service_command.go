@@ -121,6 +121,9 @@ func (s *service) get(a *asked) {
 	case "setup":
 		s.getSetup(a)
 		return
+	case pathLog, pathLogLive:
+		s.getLog(a)
+		return
 	}
 	if !s.ready && !s.free(a) {
 		return

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -24,28 +25,53 @@ const (
 	logDrain   = 500 * time.Millisecond // what a stop waits for the last ones
 )
 
-// topicLog publishes the records of one service to its log topic. Whoever logs never waits for it: a record that finds the queue
-// full is counted, and the next one that gets through is followed by the count. The connection has a log of its own, so that
-// nothing that it says of a record makes another.
+// topicLog publishes the records of one service to its log topic: those of the configured level and above, and, while somebody
+// follows them, those from info on. Whoever logs never waits for it: a record that finds the queue full is counted, and the next one
+// that gets through is followed by the count. The connection has a log of its own, so that nothing that it says of a record makes
+// another. As long as there is no record it has neither queue nor goroutine.
 type topicLog struct {
 	topic string
-	level slog.Level
-	queue chan []byte
+	level slog.Level   // logNever: none is configured
+	until atomic.Int64 // when nobody follows any more, in Unix nanoseconds
 	lost  atomic.Uint64
 
-	cancel context.CancelFunc
+	mu     sync.Mutex
+	queue  chan []byte // nil: there was no record yet
+	client *bus.Client // nil before start
+	ended  bool
+	cancel context.CancelFunc // nil: nothing is published yet
 	done   chan struct{}
 }
 
+// logNever is a level that no record has.
+const logNever slog.Level = math.MaxInt
+
 // newTopicLog returns the log of a topic; nothing is published before start.
 func newTopicLog(topic string, level slog.Level) *topicLog {
-	return &topicLog{topic: topic, level: level, queue: make(chan []byte, logWaiting), done: make(chan struct{})}
+	return &topicLog{topic: topic, level: level, done: make(chan struct{})}
+}
+
+// wants reports whether records of the level are published at present.
+func (l *topicLog) wants(level slog.Level) bool {
+	return level >= l.level || level >= slog.LevelInfo && time.Now().UnixNano() < l.until.Load()
 }
 
 // start begins to publish at the client. Records wait while there is no connection.
 func (l *topicLog) start(client *bus.Client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = client
+	l.begin()
+}
+
+// begin starts what publishes, if there is a record and a client. The lock is held.
+func (l *topicLog) begin() {
+	if l.queue == nil || l.client == nil || l.cancel != nil || l.ended {
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
+	client := l.client
 	go func() { // ends with stop, which waits for it
 		defer close(l.done)
 		for client.Wait(ctx) == nil {
@@ -61,8 +87,14 @@ func (l *topicLog) start(client *bus.Client) {
 
 // stop publishes what still waits, if there is a connection, and ends.
 func (l *topicLog) stop() {
-	l.cancel()
-	<-l.done
+	l.mu.Lock()
+	l.ended = true
+	cancel := l.cancel
+	l.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		<-l.done
+	}
 }
 
 func (l *topicLog) drain(client *bus.Client) {
@@ -96,6 +128,12 @@ func (l *topicLog) publish(ctx context.Context, client *bus.Client, record []byt
 
 // put queues a record.
 func (l *topicLog) put(record []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue == nil {
+		l.queue = make(chan []byte, logWaiting)
+		l.begin()
+	}
 	select {
 	case l.queue <- record:
 	default:
@@ -103,10 +141,11 @@ func (l *topicLog) put(record []byte) {
 	}
 }
 
-// topicHandler gives records to a topicLog and to the handler that they go to anyway.
+// topicHandler gives records to a topicLog, to a tail, and to the handler that they go to anyway.
 type topicHandler struct {
 	slog.Handler
-	to     *topicLog
+	to     *topicLog // nil: none
+	tail   *logTail  // nil: none
 	groups []string
 	fields []logField
 }
@@ -117,15 +156,22 @@ type logField struct {
 	attr   slog.Attr
 }
 
-// Enabled reports whether either of the two wants records of the level.
+// Enabled reports whether any of them wants records of the level.
 func (h topicHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.to.level || h.Handler.Enabled(ctx, level)
+	return h.tail.wants(level) || h.to != nil && h.to.wants(level) || h.Handler.Enabled(ctx, level)
 }
 
 // Handle gives the record to those who want it.
 func (h topicHandler) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level >= h.to.level {
-		h.to.put(h.encode(r))
+	kept, published := h.tail.wants(r.Level), h.to != nil && h.to.wants(r.Level)
+	if kept || published {
+		record := h.encode(r)
+		if kept {
+			h.tail.put(record)
+		}
+		if published {
+			h.to.put(record)
+		}
 	}
 	if h.Handler.Enabled(ctx, r.Level) {
 		return h.Handler.Handle(ctx, r)

@@ -169,8 +169,8 @@ func (l *link) command(ctx context.Context, verb string, fields map[string]any, 
 	defer cancel()
 	got := make(chan answer, 1)
 	receive := func(m bus.Message) {
-		var r answer
-		if reports.Depth(m.Payload) > 2*reports.MaxDepth || json.Unmarshal(m.Payload, &r) != nil || r.ID != id {
+		r, ok := answerOf(m.Payload)
+		if !ok || r.ID != id {
 			return
 		}
 		select {

@@ -67,6 +67,7 @@ Exit status: 0 found or done, 1 nothing found or a failed command, 2 wrong usage
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
+	root.AddCommand(newLogs(a))
 	strictCompletion(root)
 	completeFlags(a, root)
 	_ = root.RegisterFlagCompletionFunc("broker", completeHosts(a, 0)) // it is there, and asked for once
