@@ -63,7 +63,7 @@ func (o *logging) run(ctx context.Context, a *app, t target) error {
 		return err
 	}
 	err := a.reach(ctx, t, &o.asking, func(ctx context.Context, l *link) error {
-		f := &logFollower{o: o, a: a, l: l, seen: map[string]bool{}, news: make(chan bus.Message, backlog)}
+		f := &logFollower{o: o, a: a, l: l, seen: map[string]bool{}, stands: map[string]string{}, news: make(chan bus.Message, backlog)}
 		return f.run(ctx)
 	})
 	if o.follow && ctx.Err() != nil {
@@ -78,11 +78,11 @@ type logFollower struct {
 	a      *app
 	l      *link
 	news   chan bus.Message
-	seen   map[string]bool // records that were printed
-	order  []string        // of seen, the oldest first
-	keeps  bool            // the service keeps its last records
-	faulty bool            // the service has said an error
-	own    string          // id of the last command of this one
+	seen   map[string]bool   // records that were printed
+	order  []string          // of seen, the oldest first
+	keeps  bool              // the service keeps its last records
+	stands map[string]string // the last status and error
+	own    string            // id of the last command of this one
 }
 
 // tailed is the data of the result of get/log.
@@ -242,13 +242,13 @@ func (f *logFollower) message(m bus.Message) error {
 	switch {
 	case kind == "log" && f.known(string(m.Payload)):
 		return nil
-	case kind == "error" && len(m.Payload) == 0 && !f.faulty:
-		return nil // nothing was wrong
+	case (kind == "error" || kind == "status") && string(m.Payload) == f.stands[kind]:
+		return nil // the broker sends what it keeps again where another subscription wants it
 	case f.isOwn(m):
 		return nil
 	}
-	if kind == "error" {
-		f.faulty = len(m.Payload) > 0
+	if kind == "error" || kind == "status" {
+		f.stands[kind] = string(m.Payload)
 	}
 	return f.print(kind, m.Payload)
 }
