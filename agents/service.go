@@ -68,6 +68,7 @@ type service struct {
 	ghosts      map[string]bool          // paths whose states may stand at the broker
 	polls       map[string]time.Duration // set at run time, by path
 	faults      faults
+	health      health
 	handover    handover
 }
 
@@ -98,6 +99,7 @@ func newService(e entry, host string, beat time.Time, log *slog.Logger) *service
 		polls:    map[string]time.Duration{},
 		status:   reports.Offline,
 	}
+	s.health.since, s.health.beat = time.Now().UTC().Truncate(time.Second), beat
 	level := logNever
 	if e.level != nil {
 		level = *e.level
@@ -122,12 +124,12 @@ func (s *service) run(ctx context.Context, broker bus.Config, retired *atomic.Bo
 	broker.ClientID = "rollcall-" + s.host + "-" + s.entry.name // a second one of the same name takes the connection over
 	broker.Will, broker.Last, broker.Log = &will, []bus.Message{will}, s.quiet
 	broker.Direct = true // receive and remember only hand over, and agents are told to
-	broker.OnUp, broker.OnDown = func() { s.links.set(true) }, func(error) { s.links.set(false) }
+	broker.OnUp, broker.OnDown = func() { s.health.connects.Add(1); s.links.set(true) }, func(error) { s.links.set(false) }
 	client, err := bus.New(broker)
 	if err != nil {
 		return err
 	}
-	s.out, s.links.client = client, client
+	s.out, s.links.client, s.health.dropped = client, client, client.Dropped
 	// There is no connection yet, so these can only fail for what is wrong with the call. Commands are received at QoS 0: what a
 	// broker still owed is lost with the clean session at either QoS, and at 1 a TOGGLE could come twice. The result is what tells.
 	if err := errors.Join(
@@ -207,6 +209,7 @@ func (s *service) erase() {
 		s.empty(s.topics.To(path))
 	}
 	s.empty(s.topics.To("error"))
+	s.empty(s.topics.To(reports.HealthTail))
 	s.empty(s.topics.To("description"))
 }
 

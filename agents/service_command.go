@@ -59,6 +59,10 @@ func (a *asked) answer(r reports.Result) {
 		return
 	}
 	a.answered = true
+	a.s.health.commands.Add(1)
+	if !r.OK {
+		a.s.health.commandErrors.Add(1)
+	}
 	payload, err := json.Marshal(r)
 	if err == nil && len(payload) > maxMessage {
 		err = reports.Errorf(reports.CodeTooLarge, "the result has %d bytes, at most %d are allowed: ask for a branch", len(payload), maxMessage)
@@ -120,6 +124,9 @@ func (s *service) get(a *asked) {
 		return
 	case "setup":
 		s.getSetup(a)
+		return
+	case reports.HealthTail:
+		s.getHealth(a)
 		return
 	case pathLog, pathLogLive:
 		s.getLog(a)

@@ -96,6 +96,9 @@ func (s *service) untilNext(now time.Time) time.Duration {
 			at = earlier(at, next)
 		}
 	}
+	if due := s.health.due; !due.IsZero() {
+		at = earlier(at, due)
+	}
 	if at.IsZero() {
 		return time.Hour // nothing is due by itself
 	}
@@ -252,6 +255,7 @@ func (s *service) setStatus(status reports.Status) {
 	s.status = status
 	s.log.Info("status", "status", status)
 	s.out.Keep(s.statusMessage(status))
+	s.publishHealth()
 }
 
 // fault puts an error on the error topic, under a key by which it is cured.

@@ -202,10 +202,12 @@ func (s *service) sampledOne(path string, got sampled, at time.Time, forced bool
 			r.Time = got.began
 		}
 		if r, err = s.took(path, r, at, forced); err == nil {
+			s.health.reads.Add(1)
 			s.schedule.ok(path, at)
 			return r, nil
 		}
 	}
+	s.health.readErrors.Add(1)
 	s.schedule.failed(path, at)
 	if f := s.filters[path]; f != nil && !f.stale { // a stale point has said so already, with what was wrong
 		s.fault(path, "sample "+path+": "+err.Error())
@@ -274,6 +276,7 @@ func (s *service) took(path string, r reports.Reading, at time.Time, forced bool
 
 // publish sends the newest value of a point: as retained state if it can be read, as a message of the moment if it is an event.
 func (s *service) publish(f *filter) {
+	s.health.publishes.Add(1)
 	m := bus.Message{Topic: s.topics.To(f.own.Path), Payload: []byte(reports.FormatValue(f.last.Value)), QoS: 1}
 	switch {
 	case f.own.Access.Has(reports.Get):
@@ -289,6 +292,9 @@ func (s *service) publish(f *filter) {
 
 // tick lets the filters do what is due: publish what waited, publish again, empty what has become stale.
 func (s *service) tick(now time.Time) {
+	if s.health.changed(now) {
+		s.publishHealth()
+	}
 	for path, f := range s.filters {
 		switch f.tick(now) {
 		case publish:
@@ -323,5 +329,7 @@ func (s *service) event(r reports.Reading, ok bool) {
 			return
 		}
 		s.fault(r.Path, "event of "+r.Path+": "+err.Error())
+		return
 	}
+	s.health.events.Add(1)
 }

@@ -18,13 +18,16 @@ import (
 )
 
 // order returns the tails of the topics below /h/s in the order of what went out, with the payload but for results and
-// descriptions, and forgets it.
+// descriptions, and forgets it. That of the health is left out: it comes when its minute does.
 func (b *bench) order() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []string
 	for _, m := range b.recorder.log {
 		tail := strings.TrimPrefix(m.Topic, "/h/s/")
+		if tail == reports.HealthTail {
+			continue
+		}
 		if tail != "result" && tail != "description" {
 			tail += "=" + string(m.Payload)
 		}

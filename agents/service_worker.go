@@ -249,6 +249,7 @@ func (s *service) fail(err error) {
 		s.failures = 0
 	}
 	s.failures++
+	s.health.failures.Add(1)
 	s.since = time.Time{}
 	wait := backoff(backoffLeast, s.failures, backoffMost, s.schedule.jitter())
 	s.log.Warn("agent failed", "err", err, "retry_in", wait.Round(time.Millisecond))

@@ -31,6 +31,7 @@ type HostService struct {
 	Status    Status
 	Described bool              // there is a description; else Points is empty, and only the name and the function are known
 	Error     string            // what its error topic says; "" while nothing is wrong
+	Health    *Health           // what it has done, where it says so; else nil
 	Values    map[string]string // the last payload of each point by path, where values were asked for; else nil
 }
 

@@ -48,9 +48,14 @@ func TestMetrics(t *testing.T) {
 	}
 	ask(t, "127.0.0.1", b.port, `{"cmd":"status","replyto":"127.0.0.1:1","topic":"/x","id":1}`)
 	for _, want := range []string{`rollcall_state{host="pi1",service="gpio",point="output/led",class=""} 0`, `rollcall_service_up{host="pi1",service="gpio",function="gpio"} 1`,
-		`rollcall_datagrams_total{outcome="published"} 1`, "rollcall_mqtt_connected 1", "rollcall_mqtt_connects_total 1", `rollcall_host_up{host="pi1"} 1`} {
+		`rollcall_datagrams_total{outcome="published"} 1`, "rollcall_mqtt_connected 1", "rollcall_mqtt_connects_total 1", `rollcall_host_up{host="pi1"} 1`, `rollcall_service_command_errors_total{host="pi1",service="gpio"} 0`} {
 		eventually(t, want, true, func() bool { return strings.Contains(b.scrape(), want+"\n") })
 	}
+	b.publish("/pi1/gpio/set/output/none", "ON")
+	b.publish("/pi1/gpio/get/status/health", "")
+	eventually(t, "health of a service", true, func() bool {
+		return strings.Contains(b.scrape(), `rollcall_service_command_errors_total{host="pi1",service="gpio"} 1`+"\n")
+	})
 	b.publish("/pi1/gpio/set/output/led", "ON")
 	eventually(t, "value after a set", true, func() bool {
 		return strings.Contains(b.scrape(), `rollcall_state{host="pi1",service="gpio",point="output/led",class=""} 1`)

@@ -70,6 +70,8 @@ func (v *view) take(msg bus.Message) {
 			was, s.Error = s.Error, string(msg.Payload[:min(len(msg.Payload), maxValue)])
 			return was, s.Error
 		})
+	case path == reports.HealthTail:
+		v.health(name, msg.Payload)
 	case reports.ValidPath(path) != nil, first == "log":
 	default:
 		v.value(name, path, msg)
@@ -96,6 +98,17 @@ func (v *view) note(name string, change func(*viewed) (was, is string)) {
 	v.mu.Unlock()
 	if was != is {
 		v.changed()
+	}
+}
+
+// health takes what a service has done. The faces are not told of it: those that show it ask.
+func (v *view) health(name string, payload []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.of(name)
+	s.Health = nil
+	if h, ok := reports.ParseHealth(payload); ok {
+		s.Health = &h
 	}
 }
 

@@ -187,6 +187,9 @@ func (r retained) state(s *reports.HostService) {
 		s.Status = st
 	}
 	s.Error = string(r.kept[t.To("error")])
+	if h, ok := reports.ParseHealth(r.kept[t.To(reports.HealthTail)]); ok {
+		s.Health = &h
+	}
 	for _, p := range s.Points {
 		if payload := r.kept[t.To(p.Path)]; len(payload) > 0 {
 			if s.Values == nil {

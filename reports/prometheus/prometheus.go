@@ -113,6 +113,9 @@ func Points(c reports.Cluster) []Metric {
 				b.add("rollcall_service_up", Gauge, "Whether the service says that it is online.", Truth(s.Status == reports.Online), append(service, Label{"function", s.Function})...)
 			}
 			b.add("rollcall_service_error", Gauge, "Whether the service says that something is wrong.", Truth(s.Error != ""), service...)
+			if s.Health != nil && s.Status != reports.Offline {
+				b.health(service, *s.Health)
+			}
 			for _, p := range s.Points {
 				if v, ok := s.Values[p.Path]; ok && p.Access.Has(reports.Get) && s.Status != reports.Offline {
 					b.point(service, p, v)
@@ -159,6 +162,16 @@ func Truth(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// health adds what a service has done.
+func (b *builder) health(service []Label, h reports.Health) {
+	for _, c := range h.Counters() {
+		b.add("rollcall_service_"+c.Name+"_total", Counter, c.Help, float64(c.Value), service...)
+	}
+	if !h.Since.IsZero() {
+		b.add("rollcall_service_start_time_seconds", Gauge, "When the service was started, in seconds of Unix time.", float64(h.Since.Unix()), service...)
+	}
 }
 
 // point adds a point's value. Text has no number, and is left out.

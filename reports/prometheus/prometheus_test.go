@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"rollcall/reports"
 	"rollcall/reports/prometheus"
@@ -135,5 +136,24 @@ func TestFormat(t *testing.T) {
 				t.Errorf("line %q", text)
 			}
 		}
+	}
+}
+
+// TestHealth tells what a service has done, as long as it is online.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	h := reportstest.Host(0, 4)
+	for i := range h.Services {
+		h.Services[i].Health = &reports.Health{Since: time.Unix(1_800_000_000, 0), Reads: 7, Dropped: 2}
+	}
+	got := string(prometheus.Write(prometheus.Points(reports.NewCluster([]reports.Host{h}))))
+	for _, want := range []string{`rollcall_service_reads_total{host="pi000",service="service0"} 7`, `rollcall_service_dropped_total{host="pi000",service="service0"} 2`,
+		`rollcall_service_start_time_seconds{host="pi000",service="service0"} 1.8e+09`, "# TYPE rollcall_service_reads_total counter"} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, `rollcall_service_reads_total{host="pi000",service="service3"}`) {
+		t.Error("the health of a service that is offline is told")
 	}
 }
