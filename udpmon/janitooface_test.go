@@ -119,7 +119,7 @@ func TestJanitoo(t *testing.T) {
 	b := startWith(t, cfg)
 	j.beat("0121/0000", wire.Online)
 	chip := b.gpio()
-	if got, want := fmt.Sprint(j.nodes(3)), "[0121/0000 pi Default bus name controller ONLINE 0121/0001 pi__lamp Lamp ONLINE 0121/0002 pi__gpio gpio ONLINE]"; got != want {
+	if got, want := fmt.Sprint(j.nodes(2)), "[0121/0000 pi Default bus name controller ONLINE 0121/0001 pi__lamp Lamp ONLINE]"; got != want {
 		t.Errorf("nodes are %s, want %s", got, want)
 	}
 	if got, want := j.set("0121/0001", wire.User, "switch", wire.CmdSwitchBinary, "on"), "on, A switch. Valid values are : ['on', 'off']"; got != want {
@@ -136,23 +136,23 @@ func TestJanitoo(t *testing.T) {
 	}
 	j.beat("0121/0001", wire.Online)
 	j.beat("0121/0001", wire.Online)
-	if got := j.set("0121/0002", wire.Config, "name", wire.CmdConfiguration, "Pins"); got != "Pins, The name of the node" {
+	if got := j.set("0121/0001", wire.Config, "name", wire.CmdConfiguration, "Pins"); got != "Pins, The name of the node" {
 		t.Errorf("set of the name: %s", got)
 	}
 	if err := b.stop(); err != nil {
 		t.Fatal(err)
 	}
-	j.all(wire.Offline, "0121/0000", "0121/0001", "0121/0002")
+	j.all(wire.Offline, "0121/0000", "0121/0001")
 
 	b = startWith(t, cfg)
 	j.beat("0121/0000", wire.Online) // it hears requests from then on
-	if got, want := fmt.Sprint(j.nodes(3)), "[0121/0000 pi Default bus name controller ONLINE 0121/0001 pi__lamp Lamp ONLINE 0121/0002 pi__gpio Pins ONLINE]"; got != want {
+	if got, want := fmt.Sprint(j.nodes(2)), "[0121/0000 pi Default bus name controller ONLINE 0121/0001 pi__lamp Pins ONLINE]"; got != want {
 		t.Errorf("after a restart nodes are %s, want %s", got, want)
 	}
 	if err := b.stop(); err != nil {
 		t.Fatal(err)
 	}
-	j.all(wire.Offline, "0121/0000", "0121/0001", "0121/0002")
+	j.all(wire.Offline, "0121/0000", "0121/0001")
 }
 
 // TestJanitooControllers: services can be nodes of a controller of their own, which has a connection and a last will of its own.

@@ -86,7 +86,7 @@ func TestM8GivenUp(t *testing.T) {
 	}
 }
 
-// A clean stop sends what is queued, then Last, then DISCONNECT: no last will.
+// A clean stop sends what is queued, then what Stops has that is valid, then Last, then DISCONNECT: no last will.
 func TestCleanStop(t *testing.T) {
 	t.Parallel()
 	url := bustest.Start(t)
@@ -95,6 +95,9 @@ func TestCleanStop(t *testing.T) {
 		URL:  url,
 		Will: &bus.Message{Topic: "/will", Payload: []byte("died"), QoS: 1},
 		Last: []bus.Message{{Topic: "/a", Payload: []byte("offline"), QoS: 1}, {Topic: "/b", Payload: []byte("offline")}},
+		Stops: func() []bus.Message {
+			return []bus.Message{{Topic: "/asked", Payload: []byte("offline")}, {Topic: "/not/#", Payload: []byte("a filter")}, {Topic: "/q2", QoS: 2}}
+		},
 	})
 	if err := c.Wait(within(t, patience)); err != nil {
 		t.Fatal(err)
@@ -102,7 +105,7 @@ func TestCleanStop(t *testing.T) {
 	c.Keep(bus.Message{Topic: "/state", Payload: []byte("off"), QoS: 1})
 	c.Send(bus.Message{Topic: "/result", Payload: []byte("ok"), QoS: 1})
 	stop()
-	want(t, got, "/state=off", "/result=ok", "/a=offline", "/b=offline")
+	want(t, got, "/state=off", "/result=ok", "/asked=offline", "/a=offline", "/b=offline")
 	end := bustest.Dial(t, url)
 	if err := end.Publish(within(t, patience), bus.Message{Topic: "/end", QoS: 1}); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ type pending struct {
 const patience = 2500 * time.Millisecond
 
 // maxPending is how many sets may wait for services at once.
-const maxPending = 1024
+const maxPending = 256
 
 // Heard answers a request, and tells who set something what the service has answered.
 func (b *bridge) Heard(h reports.Host, m reports.Message) ([]reports.Message, bool) {
