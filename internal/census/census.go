@@ -79,6 +79,7 @@ type Ask struct {
 	Seq    uint32
 	Window time.Duration // over which replies are to be spread
 	Copies uint8         // of each reply
+	Copy   int           // which of the copies of its round it is, from 0
 	First  bool          // the first copy of its round's first datagram
 	Late   bool          // it is for those too that are asked from round 2 on, see Config
 	To     ID            // the one host to be asked by unicast; zero: everyone

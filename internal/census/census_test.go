@@ -1,6 +1,7 @@
 package census
 
 import (
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -335,5 +336,39 @@ func TestLateNetworksAreNoSurprise(t *testing.T) {
 	t.Logf("last %v, end %v, %.2f replies a host, %d lost in the buffer", got.last, got.ends, each, got.lostInBuffer)
 	if got.heard != n || !got.Complete || each > 1.15 || got.lostInBuffer > 0 {
 		t.Errorf("heard %d of %d with %.2f replies each and %d lost in the buffer, %+v; want 1.15 at most and none", got.heard, n, each, got.lostInBuffer, got.Result)
+	}
+}
+
+// batches loses a tenth of what all hosts say, or are told, within the same millisecond, as a line does over which a relay passes that
+// on in one datagram.
+type batches map[[2]time.Duration]bool
+
+func (b batches) Lost(_ int, up bool, at time.Duration, rnd *rand.Rand) bool {
+	key := [2]time.Duration{at / time.Millisecond, 0}
+	if up {
+		key[1] = 1
+	}
+	lost, known := b[key]
+	if !known {
+		lost = rnd.Float64() < 0.1
+		b[key] = lost
+	}
+	return lost
+}
+
+// By way of a relay, rounds leave each other more time and are believed less: what gets lost there are many replies at once.
+func TestRelayLosesBatches(t *testing.T) {
+	t.Parallel()
+	wrong := 0
+	const sweeps = 1000
+	for i := range uint64(sweeps) {
+		const trip = 5 * time.Millisecond
+		got := world{n: 8, loss: batches{}, far: trip, configure: func(c *Config) { c.Most, c.Trip = smallNetwork, trip }}.run(i)
+		if got.Complete && got.heard < 8 {
+			wrong++
+		}
+	}
+	if wrong > sweeps/500 {
+		t.Errorf("%d of %d sweeps missed a host and said that they were complete", wrong, sweeps)
 	}
 }

@@ -11,6 +11,7 @@ type tally struct {
 	hosts  float64 // of which a datagram came
 	struck float64 // of them, those of which the first one was lost
 	lost   float64 // before the first that came, of all
+	prior  float64 // struck hosts that are believed in before anything was heard
 }
 
 // add counts a host of which so many datagrams were lost before the first that came.
@@ -55,6 +56,7 @@ func (t tally) bound() float64 {
 // Bursts: while nothing else is known they last four datagrams. Over a pause they end by themselves.
 const (
 	priorStruck = 0.2 // hosts: networks that show no loss at all seldom have bursts
+	farStruck   = 0.5 // by way of a relay, where many are struck at once
 	priorBursts = 2
 	priorBurst  = 8
 	burstTime   = 20 * time.Millisecond // after which one of datagrams is likely to have ended
@@ -63,7 +65,7 @@ const (
 
 // burst returns the probability that a host is in a burst of losses, and that the burst holds on from one datagram to the next.
 func (t tally) burst() (in, on float64) {
-	in = (t.struck + priorStruck) / (t.hosts + 1)
+	in = (t.struck + t.prior) / (t.hosts + 1)
 	on = (t.lost - t.struck + priorBurst - priorBursts) / (t.lost + priorBurst)
 	return in, on
 }

@@ -33,14 +33,16 @@ type part struct {
 type send struct {
 	at   time.Duration
 	part int
+	copy int  // from 0
 	late bool // to those too that are asked from round 2 on
 	to   ID
 }
 
 // Timing of rounds (DISCOVERY.md §5.3).
 const (
-	copyGap         = 500 * time.Microsecond // between the copies of a request
-	quietCopyGap    = 100 * time.Microsecond // where hardly anybody is expected: a host looks at all of them in one go
+	copyGap         = 500 * time.Microsecond  // between the copies of a request
+	quietCopyGap    = 100 * time.Microsecond  // where hardly anybody is expected: a host looks at all of them in one go
+	relayCopyGap    = 1500 * time.Microsecond // by way of a relay: bursts of losses end meanwhile
 	wirelessCopyGap = 15 * time.Millisecond
 	partGap         = 60 * time.Microsecond // between datagrams at least
 	probeGap        = 100 * time.Microsecond
@@ -104,7 +106,7 @@ func (s *Sweep) planSample(r *round) {
 // planRest plans a round that asks those who were not heard.
 func (s *Sweep) planRest(r *round) {
 	rest := s.surprise
-	if len(s.done) > 0 && s.requests.lost+s.replies.lost > 0 {
+	if len(s.done) > 0 && (s.requests.lost+s.replies.lost > 0 || s.c.Trip > 0) {
 		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.likelyReplies()))
 		rest = max(rest, min(likely, 4*s.populace+float64(len(s.ids))))
 	}
@@ -168,8 +170,11 @@ func (s *Sweep) planCopies(r *round) {
 	}
 }
 
-// calm reports whether hardly anybody is expected to answer the round.
-func (s *Sweep) calm(r *round) bool { return r.number > 1 && r.expected < 0.5 && !s.c.Wireless }
+// calm reports whether hardly anybody is expected to answer the round. By way of a relay what gets lost is orders, which nobody hears
+// then, and batches of replies: many hosts at once. So rounds there are not pressed together.
+func (s *Sweep) calm(r *round) bool { return s.quietly(r) && s.c.Trip == 0 }
+
+func (s *Sweep) quietly(r *round) bool { return r.number > 1 && r.expected < 0.5 && !s.c.Wireless }
 
 // likelyReplies returns the tally of replies by which the next round is sized. After one round with one copy of each nothing is known
 // of them: whoever was heard had sent one. Then they are believed to get lost as often as the requests do.
@@ -208,13 +213,15 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 		gap = wirelessCopyGap
 	case s.calm(r):
 		gap = quietCopyGap
+	case s.quietly(r):
+		gap = relayCopyGap
 	case r.number == 1 && r.window == 0 && s.c.Open:
 		gap = atOnceCopyGap
 	}
 	for c := range r.requests {
 		for i := range r.parts {
 			at := start + time.Duration(c)*gap + time.Duration(i)*max(r.window, partGap)
-			r.sends = append(r.sends, send{at: at, part: i, late: c >= r.requests-r.late})
+			r.sends = append(r.sends, send{at: at, part: i, copy: c, late: c >= r.requests-r.late})
 		}
 	}
 	if r.number > 2 && len(s.missing) <= maxMissing {
@@ -252,7 +259,7 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	first := !r.begun
 	r.begun = true
 	r.last = max(r.last, now)
-	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), First: first, Late: d.late}, true
+	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), Copy: d.copy, First: first, Late: d.late}, true
 }
 
 // fill puts everyone who was heard into the filters of the parts that are to be sent still.
@@ -279,10 +286,10 @@ func (s *Sweep) endOf(r *round) time.Duration {
 	guard := s.guard(r)
 	last := r.sends[len(r.sends)-1].at
 	end := max(last+r.window+guard, r.last+min(guard, firstGuard))
-	if r.number == 1 && r.window == 0 && len(s.ids) >= crowd && s.left <= 0 && !s.c.Wireless {
+	if r.number == 1 && r.window == 0 && len(s.ids) >= crowd && s.left <= 0 && !s.c.Wireless && s.c.Trip == 0 {
 		// All answer at once, and how long the last took says nothing of how long one alone would: it is over when a while has passed
 		// in which nobody answered. Whoever answers later is not lost, but may be asked again.
-		end = min(end, r.last+max(firstGuard, (r.last-r.sends[0].at)/4)+s.c.Trip)
+		end = min(end, r.last+max(firstGuard, (r.last-r.sends[0].at)/4))
 	}
 	return end
 }
@@ -303,7 +310,7 @@ func (s *Sweep) guard(r *round) time.Duration {
 		return min(first, maxGuard) + s.c.Trip*5/4
 	}
 	g := s.rtt.quantile(0.9)*11/10 + 300*time.Microsecond
-	if r.number > 1 && len(s.ids) >= crowd { // what of it is the size of the crowd is less where fewer answer
+	if r.number > 1 && len(s.ids) >= crowd && s.c.Trip == 0 { // what of it is the size of the crowd is less where fewer answer
 		g = min(g, s.alone()+time.Duration(r.expected/float64(len(s.ids))*float64(s.rtt.quantile(0.9))))
 	}
 	if len(s.rtt.all) < 5 {
@@ -328,8 +335,8 @@ func (s *Sweep) guard(r *round) time.Duration {
 		}
 		return max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
 	}
-	if s.calm(r) { // whoever answers later is heard in the next round
-		if r.number > slowFrom {
+	if s.quietly(r) { // whoever answers later is heard in the next round
+		if r.number > slowFrom || s.c.Trip > 0 {
 			return min(g, slowGuard)
 		}
 		return min(g, quietGuard)

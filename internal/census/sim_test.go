@@ -20,6 +20,7 @@ type world struct {
 	service   time.Duration
 	resolve   bool // hosts have to resolve the requester's address
 	deaf      map[int]bool
+	far       time.Duration         // there and back, beside what it takes on a network
 	six       int                   // the first so many hosts hear only what is for those that are asked late
 	late      map[int]time.Duration // hosts that are silent before
 	limit     time.Duration
@@ -138,7 +139,7 @@ func (w world) run(seed uint64) outcome {
 				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || w.loss.Lost(i, false, now, rnd) {
 					continue
 				}
-				heap.Push(&q, event{at: now + oneWay(rnd), host: i, ask: &a})
+				heap.Push(&q, event{at: now + w.far/2 + oneWay(rnd), host: i, ask: &a})
 			}
 		}
 		if len(q) == 0 || q[0].at >= wake {
@@ -164,7 +165,7 @@ func (w world) run(seed uint64) outcome {
 			if t, ok := h.Take(simReply, epoch.Add(now)); ok {
 				replies[e.host]++
 				if !w.loss.Lost(e.host, true, now, rnd) {
-					at := now + oneWay(rnd)
+					at := now + w.far/2 + oneWay(rnd)
 					if waiting := free - at; w.buffer > 0 && waiting > time.Duration(w.buffer)*w.service {
 						out.lostInBuffer++
 						s.Socket(uint32(out.lostInBuffer), false)

@@ -63,6 +63,10 @@ func New(c Config) *Sweep {
 		c.Buffer = DefaultBuffer
 	}
 	s := &Sweep{c: c, rate: c.Rate, heard: map[ID]bool{}, missing: map[ID]int{}, left: c.Singles, single: UnicastSeq - 1}
+	s.requests.prior, s.replies.prior = priorStruck, priorStruck
+	if c.Trip > 0 {
+		s.requests.prior, s.replies.prior = farStruck, farStruck
+	}
 	for _, id := range c.Known {
 		s.missing[id] = 0
 	}

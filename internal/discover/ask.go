@@ -19,7 +19,7 @@ func (s *sweep) ask(a census.Ask) error {
 	if a.To != (ID{}) {
 		return s.askOne(a)
 	}
-	s.wondering = s.c.Key != nil && a.Round > 1 && a.Round <= lastWondering && (len(s.hosts) == 0 || s.silent())
+	s.wondering = s.c.Key != nil && a.Copy < wonderingCopies && a.Round > 1 && a.Round <= lastWondering && (len(s.hosts) == 0 || s.silent())
 	var last error
 	before := s.stats.Sent
 	pending := 0
@@ -57,6 +57,9 @@ func (s *sweep) ask(a census.Ask) error {
 // lastWondering is the last round in which hosts are asked about their clocks: each such request costs every host the check of
 // a signature.
 const lastWondering = 6
+
+// wonderingCopies is how many copies of each of those rounds ask about clocks.
+const wonderingCopies = 2
 
 // silent reports whether a known host has not answered.
 func (s *sweep) silent() bool {

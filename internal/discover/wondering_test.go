@@ -1,0 +1,59 @@
+package discover
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"rollcall/internal/census"
+)
+
+// A known host that is silent may have another clock. Every host checks the signature of a request that asks about clocks, and checks
+// few a second; so not all copies of a round ask.
+func TestFewCopiesAskAboutClocks(t *testing.T) {
+	t.Parallel()
+	listen := func() *net.UDPConn {
+		conn, err := listenFor(netip.MustParseAddr("127.0.0.1"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	host := listen()
+	w := &way{conn: listen(), local: netip.MustParseAddr("127.0.0.1"), bits: 8, single: map[netip.AddrPort]bool{}, networks: map[uint16][]netip.Prefix{}}
+	w.add(host.LocalAddr().(*net.UDPAddr).AddrPort(), netip.Prefix{})
+	s := newSweep(SweepConfig{ID: 1, Sealed: true, Key: newKey(t, "op"), Expect: []Known{{ID: ID{9}}}}, nil, func(Answer) {})
+	s.ways = []*way{w}
+	const copies = census.MaxCopies
+	buf := make([]byte, MaxRequest+1)
+	for round := uint16(1); round <= lastWondering+1; round++ {
+		asking := 0
+		for i := range copies {
+			if err := s.ask(census.Ask{Round: round, Seq: uint32(round)*copies + uint32(i), Copy: i, First: i == 0}); err != nil {
+				t.Fatal(err)
+			}
+			_ = host.SetReadDeadline(time.Now().Add(30 * time.Second)) // an open socket takes one
+			n, err := host.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := cutTail(buf[:n])
+			q, err := ParseRequest(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q.Clock {
+				asking++
+			}
+		}
+		want := wonderingCopies
+		if round == 1 || round > lastWondering {
+			want = 0
+		}
+		if asking != want {
+			t.Errorf("round %d: %d of %d copies ask about clocks, want %d", round, asking, copies, want)
+		}
+	}
+}
