@@ -37,7 +37,7 @@ func TestQueryReplay(t *testing.T) {
 					r.Send(bus.Message{Topic: m.Topic, Payload: m.Payload})
 				}
 			})
-			out, _ := newLaptop(t).want(exitOK, append([]string{"--broker", url, "query"}, args...)...)
+			out, _ := newLaptop(t).want(exitOK, append([]string{"--broker", url, "query", "--timeout", slow}, args...)...)
 			want, err := wire.ParseRequest(messages[asked].Payload)
 			if got := <-r.heard; err != nil || string(got.Marshal()) != string(want.Marshal()) {
 				t.Errorf("query sent %s, jnt_query %s, %v", got.Marshal(), want.Marshal(), err)
@@ -61,7 +61,7 @@ func TestQueryTellsAPollFromTheAnswer(t *testing.T) {
 		r.Send(bus.Message{Topic: "/values/basic/0121/0001/load", Payload: janitootest.Capture("values/basic_0121_0001_load.as_query_answer.json")})
 	})
 	l := newLaptop(t)
-	out, _ := l.want(exitOK, "--broker", url, "query", "--hadd", "0121/0001", "--genre", "basic", "--uuid", "load", "--json")
+	out, _ := l.want(exitOK, "--broker", url, "query", "--hadd", "0121/0001", "--genre", "basic", "--uuid", "load", "--timeout", slow, "--json")
 	var got []struct {
 		Data      float64
 		ReplyHadd string `json:"reply_hadd"`
@@ -76,11 +76,11 @@ func TestQueryTellsAPollFromTheAnswer(t *testing.T) {
 	if q := <-r.heard; q.UUID != "load" || q.CmdClass == nil || *q.CmdClass != 49 {
 		t.Errorf("query sent %+v", q)
 	}
-	raw, _ := l.want(exitOK, "--broker", url, "query", "--hadd", "0121/0001", "--genre", "basic", "--uuid", "load", "--cmdclass", "sensor_multilevel", "--index", "0", "--output", "raw")
+	raw, _ := l.want(exitOK, "--broker", url, "query", "--hadd", "0121/0001", "--genre", "basic", "--uuid", "load", "--cmdclass", "sensor_multilevel", "--index", "0", "--timeout", slow, "--output", "raw")
 	if want := "/values/basic/0121/0001/load " + string(janitootest.Capture("values/basic_0121_0001_load.as_query_answer.json")) + "\n"; raw != want {
 		t.Errorf("--output raw printed %s, want %s", raw, want)
 	}
-	if _, errs := l.want(exitFail, "--broker", url, "query", "--hadd", "0121/0001", "--genre", "basic", "--uuid", "nothere"); errs != "udpsrv: 0121/0001 has no basic value nothere\n" {
+	if _, errs := l.want(exitFail, "--broker", url, "query", "--hadd", "0121/0001", "--genre", "basic", "--uuid", "nothere", "--timeout", slow); errs != "udpsrv: 0121/0001 has no basic value nothere\n" {
 		t.Errorf("query of nothing says %q", errs)
 	}
 }
@@ -99,7 +99,7 @@ func TestQueryErrors(t *testing.T) {
 			r.Send(bus.Message{Topic: "/values/user/0121/0001/temperature", Payload: []byte(b)})
 		}
 	})
-	if out, errs := l.want(exitFail, append(args, "--timeout", "9")...); out != "" || errs != "udpsrv: 0121/0001 temperature: no \\x1b[2J sensor\n" {
+	if out, errs := l.want(exitFail, append(args, "--timeout", slow)...); out != "" || errs != "udpsrv: 0121/0001 temperature: no \\x1b[2J sensor\n" {
 		t.Errorf("query of a value that has failed printed %q and %q", out, errs)
 	}
 }
