@@ -12,6 +12,7 @@ type column struct {
 	head  string
 	least int  // cells; of a table whose rows are printed as they come, which can't know the widest
 	most  int  // cells that such a table gives it where the terminal has room
+	fit   int  // cells that such a table gives it where the rows at hand need them
 	right bool // its cells stand at the right, as numbers do
 	whole bool // it is never shortened
 	wraps bool // what is too long for it goes on in the next line, and is not shortened
@@ -116,6 +117,8 @@ func (t *table) widths(columns int) []int {
 		for _, row := range t.rows {
 			if !t.live {
 				out[i] = max(out[i], cells(row[i]))
+			} else if c.fit > out[i] {
+				out[i] = max(out[i], min(c.fit, cells(row[i])))
 			}
 		}
 	}

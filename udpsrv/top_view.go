@@ -39,20 +39,20 @@ const (
 
 const topHelp = "q quit  arrows scroll  / filter  s sort  r reverse  v view"
 
-// columns of each view. The widths leave the 80 columns of a terminal as it begins.
+// columns of each view. Names get what room they need; what changes has the same width from screen to screen.
 func (v *topView) columns() []column {
-	host := column{head: "HOST", least: 12, most: 24}
-	service := column{head: "SERVICE", least: 10, most: 20}
+	host := column{head: "HOST", least: 8, fit: 24}
+	service := column{head: "SERVICE", least: 8, fit: 20}
 	status := column{head: "STATUS", least: 7, whole: true, style: topStatusStyle}
 	rate := column{head: "MSG/S", least: 5, right: true, whole: true}
 	age := column{head: "AGE", least: 4, right: true, whole: true, style: warningStyle("!")}
 	switch v.view {
 	case viewHosts:
-		return []column{host, {head: "ADDRESS", least: 15, most: 39}, status, {head: "SERVICES", least: 8, right: true, whole: true}, rate, {head: "NOTE", least: 15, most: 200}}
+		return []column{host, {head: "ADDRESS", least: 15, fit: 39}, status, {head: "SERVICES", least: 8, right: true, whole: true}, rate, {head: "NOTE", least: 15, most: 200}}
 	case viewServices:
-		return []column{host, service, {head: "FUNCTION", least: 8, most: 16, spare: true}, status, {head: "POINTS", least: 6, right: true, whole: true}, age, rate, {head: "NOTE", least: 10, most: 200}}
+		return []column{host, service, {head: "FUNCTION", least: 8, fit: 16, spare: true}, status, {head: "POINTS", least: 6, right: true, whole: true}, age, rate, {head: "NOTE", least: 10, most: 200}}
 	}
-	return []column{host, service, status, {head: "POINT", least: 13, most: 40}, {head: "VALUE", least: 9, most: 60}, {head: "UNIT", least: 4, most: 8, spare: true}, age, rate}
+	return []column{host, service, status, {head: "POINT", least: 12, fit: 40}, {head: "VALUE", least: 12, most: 60}, {head: "UNIT", least: 4, fit: 8, spare: true}, age, rate}
 }
 
 // cells of a row in the view.
@@ -89,12 +89,11 @@ func (v *topView) chosen(m *topModel) []topRow {
 // table prints rows as a table.
 func (v *topView) table(w io.Writer, rows []topRow, now time.Time, live bool) error {
 	t := newTable(w, v.columns()...)
-	t.live = live
 	for _, r := range rows {
 		t.add(v.cells(r, now)...)
 	}
-	if len(rows) == 0 && live {
-		t.print() // the head
+	if t.live = live; live {
+		t.print()
 	}
 	return t.flush()
 }
