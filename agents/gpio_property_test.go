@@ -43,6 +43,10 @@ func gpioOneStep(r *rapid.T) gpioStep {
 	case 10, 11:
 		s.name, s.level = rapid.SampledFrom([]string{"p", "q"}).Draw(r, "pwm"), rapid.SampledFrom([]int{0, 1, 35, 100}).Draw(r, "percent")
 		s.verb = rapid.SampledFrom([]string{"", "", "0s", "700ms", "release"}).Draw(r, "fade")
+	case 13, 14:
+		if s.kind == 14 {
+			s.doc = gpioDraw(r)
+		}
 	case 12:
 		s.doc, s.pin = gpioDraw(r), rapid.IntRange(0, 5).Draw(r, "cut")
 	case 8:
@@ -240,6 +244,13 @@ func (w *gpioWorld) step(s gpioStep) string {
 		return w.modulate(s)
 	case 12:
 		return w.cutSetup(s)
+	case 13:
+		return w.command(reports.Command{Verb: "set", Path: "output/" + s.name, Value: reports.Toggle})
+	case 14:
+		return w.anew(func() (string, bool) {
+			err := gpioReload(w.agent, s.doc, w.deps())
+			return fmt.Sprintf("reload %s: %v", s.doc, err), err == nil
+		})
 	case 8:
 		block := fmt.Sprintf("output\nname %s\npin %d\ninit %d\n", s.name, s.pin, s.level)
 		return w.anew(func() (string, bool) {

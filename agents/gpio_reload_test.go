@@ -92,6 +92,19 @@ func TestGPIOReloadSaved(t *testing.T) {
 	f.wantState("output/lamp", "")
 }
 
+// gpioReload has an agent take the options of another configuration.
+func gpioReload(a *gpioAgent, doc string, d Deps) error {
+	var o gpioOptions
+	node, err := config.ParseNode("rollcall.yaml", []byte(doc))
+	if err == nil {
+		err = node.Decode(&o)
+	}
+	if err != nil {
+		return err
+	}
+	return a.Reload(&o, d)
+}
+
 // Timers, and who is there, go on over a reload, with another link.
 func TestGPIOReloadGoesOn(t *testing.T) {
 	const options = "outputs: {a: {pin: 2, max_on: 10s, failsafe: {after: 2s, watch: /hub/status}}, b: {pin: 3%s}}\n"
@@ -101,18 +114,9 @@ func TestGPIOReloadGoesOn(t *testing.T) {
 		s.pass(6 * time.Second)
 		link := &gpioFakeLink{up: true, subs: map[string]func([]byte){}}
 		reload := func(doc string) error {
-			s.t.Helper()
-			var o gpioOptions
-			node, err := config.ParseNode("rollcall.yaml", []byte(doc))
-			if err == nil {
-				err = node.Decode(&o)
-			}
-			if err != nil {
-				s.t.Fatal(err)
-			}
 			d := s.deps()
 			d.Link = link
-			return s.agent.Reload(&o, d)
+			return gpioReload(s.agent, doc, d)
 		}
 		old := s.link
 		if err := reload("chip: pinctrl-bcm2835\n" + fmt.Sprintf(options, ", pull: up")); err != nil {
