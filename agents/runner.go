@@ -142,7 +142,7 @@ func (r *Runner) Healthy() error {
 // Run runs the services until ctx ends, stops them, and returns nil. Nothing that an agent or a broker does ends it. The error is that
 // another process runs one of them.
 func (r *Runner) Run(ctx context.Context) error {
-	if err := r.locks.take(r.plan); err != nil {
+	if err := r.locks.await(ctx, r.plan); err != nil {
 		return err
 	}
 	defer r.locks.retain(plan{})

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // locks are what this process holds of a state directory: a file for each service that it runs. A second process that ran one of them
@@ -22,6 +24,19 @@ type locks struct {
 
 // lockSuffix ends the name of the file, after that of the service. It is left where it is: who removes it could remove another's.
 const lockSuffix = ".lock"
+
+// lockPatience is how long the start waits for a process that has been killed, and is just being taken apart by the kernel.
+const lockPatience = 2 * time.Second
+
+// await takes the locks of a plan, if need be once another process has ended.
+func (l *locks) await(ctx context.Context, p plan) error {
+	for late := time.Now().Add(lockPatience); ; {
+		err := l.take(p)
+		if err == nil || time.Now().After(late) || sensorWait(ctx, lockPatience/40) != nil {
+			return err
+		}
+	}
+}
 
 // take takes the locks of a plan. What another process holds is an error, and nothing is taken then. Where there can be no file, since
 // the directory is not ours, nothing can be saved either, and there is only a warning.

@@ -3,10 +3,13 @@ package agents
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"rollcall/internal/bus/bustest"
 )
@@ -55,4 +58,28 @@ func TestLocksWithoutAFolder(t *testing.T) {
 	w := newWatch(t, url)
 	startRunner(t, RunnerConfig{Config: parse(t, url, filepath.Join(file, "state"), "  a: {agent: fake}\n"), Factories: []Factory{fakeFactory(func() (Agent, error) { return newFake(), nil })}})
 	w.wantLast("/h/a/status", "online")
+}
+
+// A start waits for a process that is about to end, and for no other.
+func TestLocksAwait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := plan{stateDir: t.TempDir(), entries: []entry{{name: "a"}}}
+		first, second := locks{slog.New(slog.DiscardHandler), map[string]*os.File{}}, locks{slog.New(slog.DiscardHandler), map[string]*os.File{}}
+		if err := first.take(p); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := second.await(t.Context(), p); err == nil || time.Since(began) < lockPatience || time.Since(began) > 2*lockPatience {
+			t.Errorf("beside one that goes on: %v after %s", err, time.Since(began))
+		}
+		done := make(chan error, 1)
+		go func() { done <- second.await(t.Context(), p) }()
+		<-time.After(lockPatience / 2)
+		first.retain(plan{})
+		if err := <-done; err != nil {
+			t.Errorf("beside one that ends: %v", err)
+		}
+		second.retain(plan{})
+	})
 }
