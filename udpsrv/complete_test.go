@@ -31,6 +31,11 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("completing before the first sweep gives %q", got)
 	}
 	l.want(exitOK, "sweep", "--to", r.addr+","+other.addr)
+	for range 10 { // on a busy machine the service is not waited for long enough
+		if l.completing("set pizero2/gpio/") != ":4" {
+			break
+		}
+	}
 	const noFiles, noSpace = ":4", ":6"
 	for _, c := range []struct{ line, want string }{
 		{"get ", "pi3/ pizero2/ " + noSpace},
@@ -81,7 +86,7 @@ func TestCompletionIsBounded(t *testing.T) {
 	r, l := boot(t, hostNamed("pizero2", 0xab, "tcp://"+mute.Addr().String()), nil), newLaptop(t)
 	l.want(exitOK, "sweep", "--to", r.addr)
 	began := time.Now()
-	if got := l.completing("set pizero2/gpio/"); got != ":4" || time.Since(began) > 2*completeWait+patience/2 {
+	if got := l.completing("set pizero2/gpio/"); got != ":4" || time.Since(began) > completeWait+2*patience {
 		t.Errorf("completing gives %q after %s", got, time.Since(began))
 	}
 }

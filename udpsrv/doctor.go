@@ -140,6 +140,7 @@ func (d *doctoring) run(ctx context.Context, a *app, names []string) error {
 	if err != nil {
 		return err
 	}
+	defer a.begin("looking for what is wrong").end()
 	x := &exam{doctoring: d, a: a, who: who, known: a.openCache()}
 	x.interfaces()
 	x.firewall(ctx)
