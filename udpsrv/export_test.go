@@ -42,7 +42,7 @@ func TestExport(t *testing.T) {
 	t.Parallel()
 	url := bustest.Start(t)
 	serve(t, url, nil)
-	publishRetained(t, url, "/pizero2/gpio/output/pump", "ON", "/pizero2/gpio/output/level", "12.5")
+	publishRetained(t, url, "/pizero2/gpio/output/pump", "ON", "/pizero2/gpio/output/level", "12.5", "/pizero2/gpio/status/health", `{"reads":7}`)
 	r := boot(t, hostNamed("pizero2", 1, url), nil)
 	closed := boot(t, hostNamed("closed", 2, "tcp://"+freePort(t)), nil)
 	l := newLaptop(t)
@@ -71,7 +71,7 @@ func TestExport(t *testing.T) {
 		t.Fatalf("status %d: %s", status, metrics)
 	}
 	for _, want := range []string{`rollcall_state{host="pizero2",service="gpio",point="output/pump",class=""} 1`, `service="gpio",point="output/level"`, `rollcall_host_up{host="closed"} 1`,
-		"rollcall_hosts 2", "rollcall_hosts_unread 1", "rollcall_hosts_missing 0"} {
+		`rollcall_service_reads_total{host="pizero2",service="gpio"} 7`, "rollcall_hosts 2", "rollcall_hosts_unread 1", "rollcall_hosts_missing 0"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in\n%s", want, metrics)
 		}
