@@ -178,7 +178,14 @@ type janitooDocument struct {
 func (d *janitooDiscovery) print(a *app, f *janitooFound, infos []string, took time.Duration) error {
 	f.mu.Lock()
 	controllers := slices.Sorted(maps.Keys(f.answered))
-	nodes, refused, excess := len(f.nodes), f.refused, f.excess
+	refused, excess, what := f.refused, f.excess, plural(len(f.nodes), "node")
+	if !slices.Contains(f.asked, wire.InfoNodes) {
+		n := 0
+		for _, values := range f.values {
+			n += len(values)
+		}
+		what = plural(n, "value")
+	}
 	f.mu.Unlock()
 	var err error
 	switch {
@@ -198,7 +205,7 @@ func (d *janitooDiscovery) print(a *app, f *janitooFound, infos []string, took t
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "%s, %s in %s\n", plural(len(controllers), "controller"), plural(nodes, "node"), took.Round(time.Millisecond))
+	fmt.Fprintf(a.err, "%s, %s in %s\n", plural(len(controllers), "controller"), what, took.Round(time.Millisecond))
 	for _, h := range f.missing() {
 		a.warnf("%s, which answered the last time, is missing", h)
 	}

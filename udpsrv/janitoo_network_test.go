@@ -199,6 +199,9 @@ func TestNodeTables(t *testing.T) {
 	if got := strings.Count(out, "\n----------\nhadd "); got != 6 || !strings.HasPrefix(out, "request_info_nodes\n") {
 		t.Errorf("node --vuuid all printed %d tables:\n%s", got, out)
 	}
+	if _, errs := l.want(exitOK, "--broker", url, "node", "--hadd", "1118/0001", "--vuuid", "request_info_commands", "--timeout", slow); !strings.HasPrefix(errs, "1 controller, 1 value in ") {
+		t.Errorf("node with one value said %q", errs)
+	}
 	out, errs := l.want(exitFail, "--broker", url, "node", "--hadd", "7777/0000", "--timeout", "0.2")
 	if out != "" || !strings.HasSuffix(errs, "udpsrv: no answer from 7777/0000 within 200ms\n") {
 		t.Errorf("node of nobody printed %q and %q", out, errs)

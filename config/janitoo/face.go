@@ -58,7 +58,7 @@ func (im *importer) writeFaces(b *bytes.Buffer) error {
 	if len(im.controllers) == 0 {
 		return nil
 	}
-	first := im.controllers[0].options(false)
+	first := im.controllers[0].options(len(im.controllers) > 1)
 	more := map[string]any{}
 	for _, c := range im.controllers[1:] {
 		name := c.key
@@ -73,7 +73,8 @@ func (im *importer) writeFaces(b *bytes.Buffer) error {
 	return block(b, "", "faces", map[string]any{"janitoo": first})
 }
 
-// options returns what the face is told of a controller. One beside the first is told which services are its.
+// options returns what the face is told of a controller. Where there are several, each is told which services are its: one that is not
+// has all that nobody else names.
 func (c *controller) options(own bool) map[string]any {
 	out := c.node.options()
 	out["hadd"], out["bus"] = c.hadd[:4], c.key

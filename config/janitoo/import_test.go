@@ -58,7 +58,7 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	for name, files := range map[string][]string{
 		"jnt_hostsensor": {"jnt_hostsensor"}, "jnt_nut": {"jnt_nut"}, "jnt_tutorial": {"jnt_tutorial"}, "jnt_roomba": {"jnt_roomba"}, "jnt_fake": {"jnt_fake"},
-		"everything": {"everything"}, "host": {"jnt_hostsensor", "jnt_nut", "jnt_tutorial"},
+		"everything": {"everything"}, "host": {"jnt_hostsensor", "jnt_nut", "jnt_tutorial", "jnt_fake"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
