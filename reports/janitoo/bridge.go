@@ -47,7 +47,7 @@ func New(o Options, h reports.Host, now func() time.Time) (reports.Clocked, erro
 // others returns the services that other controllers than the one with the name have.
 func others(o Options, name string) map[string]bool {
 	out := map[string]bool{}
-	for other, c := range o.Controllers {
+	for other, c := range o.all() {
 		if other == name {
 			continue
 		}
