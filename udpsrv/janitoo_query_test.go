@@ -90,8 +90,8 @@ func TestQueryErrors(t *testing.T) {
 	url := bustest.Start(t)
 	r := replay(t, url)
 	l := newLaptop(t)
-	args := []string{"--broker", url, "query", "--hadd", "0121/0001", "--uuid", "temperature", "--cmdclass", "49", "--timeout", "200ms"}
-	if out, errs := l.want(exitFail, args...); out != "" || !strings.HasPrefix(errs, "udpsrv: no answer from 0121/0001 about user value temperature within 200ms: ") {
+	args := []string{"--broker", url, "query", "--hadd", "0121/0001", "--uuid", "temperature", "--cmdclass", "49", "--timeout", "2s"}
+	if out, errs := l.want(exitFail, args...); out != "" || !strings.HasPrefix(errs, "udpsrv: no answer from 0121/0001 about user value temperature within 2s: ") {
 		t.Errorf("query without an answer says %q", errs)
 	}
 	r.value.Store(func(q wire.Request) {
