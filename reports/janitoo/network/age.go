@@ -71,9 +71,16 @@ func (n *Network) heardHeartbeat(topic string, payload []byte) {
 	}
 }
 
-// heardDispatch takes what a primary says of others; what was heard of a node itself goes before it. One who is the primary has
-// said it, or another has who is none.
+// heardDispatch takes what is said of others. OFFLINE is a host's last will, or what it says of all its nodes. The rest is a primary's;
+// what was heard of a node itself goes before it, and one who is the primary has said it, or another has who is none.
 func (n *Network) heardDispatch(h wire.Heartbeat) {
+	if h.State == wire.Offline {
+		for _, e := range n.store.of(h) {
+			e.seen, e.count = n.now, 0
+			n.put(e, h.State)
+		}
+		return
+	}
 	if n.acting() || h.State.Rank() < 0 {
 		return
 	}

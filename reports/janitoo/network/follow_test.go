@@ -261,6 +261,14 @@ func TestDispatchHeard(t *testing.T) {
 	if state(s, "1000/0001") != wire.Online || state(s, "1000/0002") != wire.Failed || state(p, "1000/0002") != wire.Online {
 		t.Errorf("secondary has %s, %s, primary %s", state(s, "1000/0001"), state(s, "1000/0002"), state(p, "1000/0002"))
 	}
+	w.publish(Message{wire.HeartbeatAll, []byte(`{"add_ctrl":1000,"add_node":-1,"state":"OFFLINE"}`)}) // a host's last will
+	for name, n := range map[string]*Network{"primary": p, "secondary": s} {
+		for _, e := range n.store.nodes {
+			if e.State != wire.Offline {
+				t.Errorf("%s: after the last will %s is %s", name, e.Hadd, e.State)
+			}
+		}
+	}
 	for word, want := range map[string]wire.State{"OFFLINE": wire.Offline, "INIT": wire.Configs, "BOOT": wire.Boot, "STRANGE": wire.Unknown, "ONLINE": wire.Online} {
 		if w.publish(Message{wire.HeartbeatTopic("1000/0002"), []byte(word)}); state(p, "1000/0002") != want {
 			t.Errorf("%s makes %s, want %s", word, state(p, "1000/0002"), want)
