@@ -11,6 +11,7 @@ import (
 	"rollcall/config"
 	"rollcall/internal/bus"
 	"rollcall/internal/bus/bustest"
+	"rollcall/reports/janitoo/network"
 	"rollcall/reports/janitoo/wire"
 )
 
@@ -62,10 +63,7 @@ func (b *bed) complete(nodes int) time.Time {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		j := b.m.janitoo
-		j.mu.Lock()
-		info := j.net.Info()
-		j.mu.Unlock()
+		info := b.info()
 		if info.Complete && info.NodesCount == nodes {
 			return time.Now()
 		}
@@ -75,6 +73,13 @@ func (b *bed) complete(nodes int) time.Time {
 			b.t.Fatalf("map is %+v, want %d nodes; its log:\n%s", info, nodes, b.log)
 		}
 	}
+}
+
+// info returns how a host's map is.
+func (b *bed) info() network.Info {
+	b.m.janitoo.mu.Lock()
+	defer b.m.janitoo.mu.Unlock()
+	return b.m.janitoo.net.Info()
 }
 
 // mapping starts a host that keeps a map, and returns it with when it began to.
@@ -114,7 +119,7 @@ func TestJanitooMany(t *testing.T) {
 	p.complete(5 * controllers)
 	s, _ := mapping(t, url, "pi2", config.Janitoo{Network: config.JanitooSecondary, Hadd: "0002"})
 	s.complete(5 * controllers)
-	if i := s.m.janitoo.net.Info(); i.ValuesCount != 40*controllers || i.Refused > 0 {
+	if i := s.info(); i.ValuesCount != 40*controllers || i.Refused > 0 {
 		t.Errorf("secondary has %+v", i)
 	}
 }
