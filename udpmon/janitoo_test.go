@@ -157,12 +157,21 @@ func leaseOf(t testing.TB, c *bus.Client, end, rep, payload string) map[string]a
 	return a
 }
 
+// serves waits until the host hears Janitoo's requests.
+func (b *bed) serves() {
+	b.t.Helper()
+	if err := b.m.janitoo.client.Wait(within(b.t)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // Leases are given over the broker, kept over a restart, and found by command class, with the nodes of the network beside them.
 func TestJanitooLeases(t *testing.T) {
 	t.Parallel()
 	b := startBed(t, func(c *config.Config) {
 		c.Janitoo = config.Janitoo{Network: config.JanitooPrimary, Hadd: "0001", Leases: true}
 	})
+	b.serves()
 	realJanitoo(t, b.m.at.url)
 	// Real nodes are heard of by their heartbeats, and 0010 is one that is there by hand.
 	b.send(bus.Message{Topic: "/dhcp/heartbeat/0010/0000", Payload: []byte("ONLINE"), QoS: 1})
@@ -174,6 +183,7 @@ func TestJanitooLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := startWith(t, b.cfg)
+	again.serves()
 	realJanitoo(t, again.m.at.url)
 	poke(again.m.janitoo.link) // the players came after the start, so that they are asked once more
 	eventually(t, "switches", "200 web 0225/0004", func() string {
