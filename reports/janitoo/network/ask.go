@@ -98,9 +98,11 @@ func (a *ask) wants(ctrl int, now time.Time) {
 	case !old:
 		a.unknown++
 		a.plan(c, now)
-	case c.known && c.answers == allAnswers && now.Sub(c.last) >= askAgain:
-		c.answers, c.tries = 0, 0
-		a.plan(c, now)
+	case c.known: // it has a node that it had not when it answered
+		c.answers = 0
+		if at := later(now, c.last.Add(askAgain)); c.at.IsZero() || at.Before(c.at) {
+			a.plan(c, at)
+		}
 	}
 }
 
@@ -182,7 +184,7 @@ func (n *Network) askOn() {
 	for ctrl, c := range n.ask.ctrls {
 		switch {
 		case c.answers == allAnswers:
-			c.at = time.Time{}
+			c.at, c.tries = time.Time{}, 0
 			continue
 		case c.at.IsZero():
 			continue

@@ -84,6 +84,27 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
+// A controller that has a node more by the time it is asked for values is asked for its nodes again.
+func TestNewNodeBetween(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	answers, first := fleet(t, 1), true
+	w.agents = []agent{func(m Message) []Message {
+		if first && strings.Contains(string(m.Payload), wire.InfoNodes) && m.Topic == wire.BroadcastRequest {
+			first = false
+			return []Message{said(wire.InfoNodes, `{"host0__n0":{"uuid":"host0__n0","hadd":"1000/0000","heartbeat":30,"state":"ONLINE"}}`)}
+		}
+		return answers(m)
+	}}
+	n := w.start("p", primary())
+	if !w.run(20*time.Second, func() bool { return n.Info().Complete && n.Info().NodesCount == 5 }) {
+		t.Errorf("after 20 s: %+v", n.Info())
+	}
+	if i := n.Info(); i.ValuesCount != 20 {
+		t.Errorf("info %+v", i)
+	}
+}
+
 // A controller that is away for long after the broker was is asked again as soon as it beats.
 func TestAskWhenBack(t *testing.T) {
 	t.Parallel()
