@@ -227,6 +227,7 @@ func TestRefusals(t *testing.T) {
 		{"0121", "unknown node", "0121/0009", wire.Basic, "load", 49, nil, ""},
 		{"0121", "unknown value", "0121/0001", wire.Basic, "lode", 49, nil, ""},
 		{"0121", "another class", "0121/0001", wire.Basic, "load", 48, nil, ""},
+		{"1118", "a config value by its own class", "1118/0001", wire.Config, "test_config", 0, "x", ""},
 		{"0121", "another genre", "0121/0001", wire.User, "load", 49, nil, ""},
 		{"0121", "read only", "0121/0001", wire.Basic, "load", 49, "3", "error: load can't be set"},
 		{"0121", "no number", "0121/0001", wire.System, "heartbeat", 112, "soon", `error: heartbeat: "soon" is no number of seconds`},
@@ -350,5 +351,15 @@ func TestToldOnChange(t *testing.T) {
 	}
 	if out := b.Said(s, p, ""); len(out) != 1 || !strings.Contains(out[0].Payload, `"data":null`) {
 		t.Errorf("a point that has no value any more is told as %+v", out)
+	}
+}
+
+// TestConfigClass: config values are asked for as configuration, of whatever class they are (JANITOO.md §0, 10).
+func TestConfigClass(t *testing.T) {
+	t.Parallel()
+	w := worlds()["1118"]
+	b, _ := w.start(t, nil)
+	if got := w.set(t, b, "1118/0001", wire.Config, "test_config", "x"); got.Data != "x" || got.CmdClass != wire.CmdConfiguration {
+		t.Errorf("answers %+v", got)
 	}
 }

@@ -101,7 +101,7 @@ func (b *bridge) query(r wire.Request) []reports.Message {
 		return nil
 	}
 	v := n.find(r.UUID)
-	if v == nil || v.Genre != r.Genre || r.CmdClass == nil || *r.CmdClass != v.CmdClass || v.whole() && r.ReplyHadd == "" || !r.WriteOnly && !r.ReadOnly {
+	if v == nil || v.Genre != r.Genre || r.CmdClass == nil || *r.CmdClass != v.asked() || v.whole() && r.ReplyHadd == "" || !r.WriteOnly && !r.ReadOnly {
 		return nil
 	}
 	at := 0
@@ -124,6 +124,14 @@ func (b *bridge) query(r wire.Request) []reports.Message {
 
 // whole reports whether the value's answers are whole: those of basic, user and command are.
 func (v *value) whole() bool { return v.Genre != wire.Config && v.Genre != wire.System }
+
+// asked returns the class that a request for the value names (JANITOO.md §0, 10).
+func (v *value) asked() int {
+	if v.whole() {
+		return v.CmdClass
+	}
+	return wire.CmdConfiguration
+}
 
 // answer returns the answer to a get or set: on the value's topic, where jnt_query listens, and for basic, user and command on that of
 // the asker before. An error stands in the help, which jnt_query prints, and with a status as a key of its own.
