@@ -126,9 +126,22 @@ func (o *Options) all() map[string]Controller {
 		if c.Hadd == "" {
 			c.Hadd = name
 		}
+		if c.Services == nil && c.needsNone() {
+			c.Services = []string{}
+		}
 		all[name] = c
 	}
 	return all
+}
+
+// needsNone reports whether all that the controller's nodes are needs no service.
+func (c *Controller) needsNone() bool {
+	for _, n := range c.Nodes {
+		if _, ok := componentOf(n.Of); !ok {
+			return false
+		}
+	}
+	return len(c.Nodes) > 0
 }
 
 func (c *Controller) validate() error {

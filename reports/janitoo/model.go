@@ -167,7 +167,7 @@ func (b *bridge) build(h reports.Host) {
 
 // mine reports whether a service is one of the controller's.
 func (b *bridge) mine(service string) bool {
-	if len(b.o.Services) > 0 {
+	if b.o.Services != nil {
 		return slices.Contains(b.o.Services, service)
 	}
 	return !b.others[service]
