@@ -296,3 +296,27 @@ func TestDispatchHeard(t *testing.T) {
 		}
 	}
 }
+
+// A node that is set to beat more often has its new heartbeat from that moment, not from its last beat long ago.
+func TestHeartbeatSet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agents = []agent{realControllers(t)}
+	n := w.start("p", primary())
+	w.run(time.Second, nil)
+	set := func(seconds string) {
+		w.publish(Message{"/values/system/0121/0001/heartbeat", []byte(`{"uuid":"heartbeat","cmd_class":112,"hadd":"0121/0001","reply_hadd":"9999/9990","genre":4,"data":"` + seconds + `","label":"x","help":"y"}`)})
+	}
+	set("600")
+	w.publish(Message{"/dhcp/heartbeat/0121/0001", []byte("ONLINE")})
+	w.run(300*time.Second, nil)
+	set("20")
+	w.run(19*time.Second, nil)
+	if got := n.store.nodes["0121/0001"].State; got != wire.Online {
+		t.Errorf("19 s after its heartbeat was set to 20 s, 0121/0001 is %s", got)
+	}
+	w.run(10*time.Second, nil)
+	if got := n.store.nodes["0121/0001"].State; got != wire.Pending {
+		t.Errorf("29 s after its heartbeat was set to 20 s, 0121/0001 is %s", got)
+	}
+}

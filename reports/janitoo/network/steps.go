@@ -247,6 +247,7 @@ func (n *Network) follow(e *entry, v wire.Value) {
 	case v.Genre == wire.System && v.UUID == "heartbeat":
 		if beat, ok := seconds(v.Data); ok {
 			w.Heartbeat = beat
+			e.seen, e.count = n.now, 0 // what is set begins anew at that moment
 		}
 	default:
 		return
