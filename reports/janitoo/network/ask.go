@@ -39,8 +39,9 @@ type asked struct {
 
 // part counts the pieces of an answer of the primary.
 type part struct {
-	of  int // 0: it does not say
-	got map[int]bool
+	of      int // 0: it does not say
+	got     map[int]bool
+	partial bool // it does not know all yet
 }
 
 const allAnswers = 1<<6 - 1
@@ -240,7 +241,8 @@ func (n *Network) heardChunk(r reply) {
 		p.of = of
 		p.got[chunk] = true
 	}
-	if p.of > 0 && n.ask.resolved(r.info) {
+	p.partial = p.partial || r.partial
+	if p.of > 0 && n.ask.resolved(r.info) && !p.partial {
 		n.ask.note(r.info)
 	}
 	if n.primary.hadd == "" {

@@ -235,6 +235,36 @@ func TestSecondaryWithPrimary(t *testing.T) {
 	}
 }
 
+// A secondary that starts while its primary does not know all yet, such as after a power cut, asks for the rest itself.
+func TestSecondaryOfIncompletePrimary(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := fleet(t, 3)
+	late := true
+	w.agents = []agent{func(m Message) []Message {
+		if late && m.Topic != wire.BroadcastRequest {
+			return nil // it still starts
+		}
+		var out []Message
+		for _, a := range all(m) {
+			if !late || strings.Contains(string(a.Payload), `"request_info_nodes"`) {
+				out = append(out, a)
+			}
+		}
+		return out
+	}}
+	p := w.start("p", primary())
+	w.run(20*time.Second, func() bool { return p.Info().State == Started })
+	s := w.start("s", secondary())
+	w.run(time.Second, nil)
+	late = false
+	w.run(30*time.Second, nil)
+	_, got, _ := s.Count(wire.InfoBasics)
+	if _, want, _ := p.Count(wire.InfoBasics); got != want || want == 0 || !s.Info().Complete {
+		t.Errorf("the secondary has %d values, the primary %d; %+v", got, want, s.Info())
+	}
+}
+
 // beats publishes what the real primary sent of itself, as seldom as its secondaries' timeout.
 func beats(w *world, from string, every time.Duration, times int) {
 	for range times {

@@ -14,6 +14,7 @@ type reply struct {
 	info          string
 	asked         wire.Hadd // of a request to one controller; "" of others
 	chunk, chunks int       // -1: it does not say
+	partial       bool      // the primary says that it does not know all yet
 	nodes         []wire.Node
 	values        []stored
 }
@@ -33,6 +34,7 @@ func parseReply(b []byte) (reply, bool) {
 		Hadd   wire.Hadd                  `json:"hadd"`
 		Chunk  json.RawMessage            `json:"chunk"`
 		Chunks json.RawMessage            `json:"chunks"`
+		Whole  json.RawMessage            `json:"complete"`
 		Data   map[string]json.RawMessage `json:"data"`
 	}
 	if len(b) > wire.MaxReply || reports.Depth(b) > reports.MaxDepth || json.Unmarshal(b, &head) != nil || head.Data == nil {
@@ -42,7 +44,7 @@ func parseReply(b []byte) (reply, bool) {
 	if !ok {
 		return reply{}, false
 	}
-	r := reply{info: head.UUID, chunk: number(head.Chunk), chunks: number(head.Chunks)}
+	r := reply{info: head.UUID, chunk: number(head.Chunk), chunks: number(head.Chunks), partial: string(head.Whole) == "false"}
 	if head.Hadd.Valid() {
 		r.asked = head.Hadd
 	}

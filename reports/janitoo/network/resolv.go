@@ -175,11 +175,13 @@ func (n *Network) answerOn() {
 	}
 }
 
-// chunk makes the message of a piece: the request's keys, the data, and which of how many it is.
+// chunk makes the message of a piece: the request's keys, the data, which of how many it is, and whether the map is complete: of one
+// that is not, the asker asks the controllers itself.
 func (n *Network) chunk(a *answer) Message {
 	out := maps.Clone(a.Fields)
 	out["data"] = wire.Marshal(n.store.data(a.UUID, a.chunks[a.at]))
 	out["chunk"], out["chunks"] = wire.Marshal(a.at), wire.Marshal(len(a.chunks))
+	out["complete"] = wire.Marshal(n.ask.complete())
 	topic := wire.ResolvBroadcast
 	if a.ReplyHadd != "" {
 		topic = wire.ResolvReplyRoot + a.ReplyHadd
