@@ -313,6 +313,38 @@ func TestSetsAreCommands(t *testing.T) {
 	}
 }
 
+// TestSetHoldsAtOnce: what a service has answered to a set holds, also where what it publishes comes later; and a node that was told of
+// in an answer is OFFLINE at the end even if it has not beaten yet.
+func TestSetHoldsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := worlds()["0225"]
+	b, c := w.start(t, nil)
+	topic, on := request("0225/0004", wire.Basic, "switch", 37, "on")
+	w.ask(t, b, topic, on)
+	b.Heard(w.host, reports.Message{Topic: b.result(), Payload: `{"id":"1","ok":true,"data":{"value":true}}`})
+	_, get := request("0225/0004", wire.Basic, "switch", 37, nil)
+	if got := one(t, w.ask(t, b, topic, get)); got.Data != "on" {
+		t.Errorf("after a set to on it is %v", got.Data)
+	}
+	if w.host.Services[3].Values["output/led"] == "ON" {
+		t.Error("the host's own values are changed")
+	}
+	if n := len(b.Stops()); n != len(b.nodes) {
+		t.Errorf("%d of %d nodes are OFFLINE at the end", n, len(b.nodes))
+	}
+	point, _ := w.host.Services[3].Point("output/led")
+	b.Said(w.host.Services[3], point, "OFF") // somebody else has switched it off
+	if got := one(t, w.ask(t, b, topic, get)); got.Data != "off" {
+		t.Errorf("after a state of OFF it is %v", got.Data)
+	}
+	w.ask(t, b, topic, on)
+	b.Heard(w.host, reports.Message{Topic: b.result(), Payload: `{"id":"2","ok":true,"data":{"value":true}}`})
+	c.at = c.at.Add(patience)
+	if got := one(t, w.ask(t, b, topic, get)); got.Data != "off" {
+		t.Errorf("of a service that never publishes it is %v", got.Data)
+	}
+}
+
 // TestIndex: an index that a client sends names the instance.
 func TestIndex(t *testing.T) {
 	t.Parallel()

@@ -30,6 +30,16 @@ type bridge struct {
 	polls   map[string]time.Time // when a value is told next, by node and uuid
 	pending map[string]pending   // sets that a service has not answered yet, by id
 	serial  int
+	ahead   map[place]ahead
+}
+
+// place is a point of a service.
+type place struct{ service, path string }
+
+// ahead is what a service has answered to a set while another value stands on the point's topic: the answer came first.
+type ahead struct {
+	was, is string
+	until   time.Time
 }
 
 // beat is what was said of a node.
@@ -64,7 +74,7 @@ func newController(o Controller, h reports.Host, now func() time.Time, others ma
 		return nil, err
 	}
 	b := &bridge{o: o, others: others, bus: cmp.Or(o.Bus, h.Name), host: h.Name, configured: number, ctrl: number, now: now,
-		beats: map[string]beat{}, polls: map[string]time.Time{}, pending: map[string]pending{}}
+		beats: map[string]beat{}, polls: map[string]time.Time{}, pending: map[string]pending{}, ahead: map[place]ahead{}}
 	return b, b.Recall(nil)
 }
 
@@ -124,6 +134,7 @@ func (b *bridge) Said(s reports.HostService, p reports.Point, payload string) []
 	if !b.built {
 		return nil
 	}
+	delete(b.ahead, place{s.Name, p.Path})
 	for _, n := range b.nodes {
 		for _, v := range n.values {
 			for i := range v.instances {
@@ -163,12 +174,10 @@ func (b *bridge) Ends() (lost, stops []reports.Message) {
 	return []reports.Message{{Topic: topic, Payload: string(payload)}}, nil
 }
 
-// Stops returns OFFLINE of every node.
+// Stops returns OFFLINE of every node, also of one that was told of in an answer and has not beaten yet.
 func (b *bridge) Stops() (out []reports.Message) {
 	for _, key := range sortedKeys(b.beats) {
-		if known := b.beats[key]; known.said != "" {
-			out = append(out, beatOf(known.hadd, wire.Offline))
-		}
+		out = append(out, beatOf(b.beats[key].hadd, wire.Offline))
 	}
 	return out
 }

@@ -145,6 +145,7 @@ func (b *bridge) build(h reports.Host) {
 		if !b.mine(s.Name) {
 			continue
 		}
+		s.Values = b.current(s)
 		values[s.Name] = s.Values
 		p, onBus := parts(s)
 		all, bus = append(all, p...), append(bus, onBus...)
@@ -163,6 +164,24 @@ func (b *bridge) build(h reports.Host) {
 	slices.SortFunc(nodes[1:], func(x, y *node) int { return strings.Compare(string(x.hadd), string(y.hadd)) })
 	b.nodes = nodes
 	b.reschedule()
+}
+
+// current returns the values of a service's points, with what it has answered to sets and not published yet.
+func (b *bridge) current(s reports.HostService) map[string]string {
+	values, copied := s.Values, false
+	for at, a := range b.ahead {
+		switch {
+		case at.service != s.Name:
+		case s.Values[at.path] != a.was || !b.now().Before(a.until):
+			delete(b.ahead, at)
+		case !copied:
+			values, copied = maps.Clone(values), true
+			fallthrough
+		default:
+			values[at.path] = a.is
+		}
+	}
+	return values
 }
 
 // mine reports whether a service is one of the controller's.

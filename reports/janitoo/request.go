@@ -256,7 +256,9 @@ func (b *bridge) answered(h reports.Host, payload string) []reports.Message {
 		return b.refuse(p.request, v, at, reports.Errorf(result.Code, "%s", result.Error))
 	}
 	if text := reports.FormatValue(result.Data.Value); text != "" {
-		v.instances[at].payload = text
+		in := &v.instances[at]
+		b.ahead[place{v.node.service, in.point.Path}] = ahead{in.payload, text, b.now().Add(patience)}
+		in.payload = text
 		return b.answer(p.request, v, at, v.data(b, at), nil)
 	}
 	return b.answer(p.request, v, at, scalar(p.request.Data), nil) // a point that can't be read
