@@ -206,6 +206,9 @@ func (c *child) nodes(s reports.HostService) map[string]node {
 	return nodes
 }
 
+// timestamp is the class of texts that are times of ISO 8601.
+const timestamp = "timestamp"
+
 // describe returns a point as a property.
 func describe(p reports.Point) property {
 	out := property{Name: reports.OneLine(p.Label), Unit: reports.OneLine(p.Unit), Settable: p.Access.Has(reports.Set)}
@@ -231,6 +234,9 @@ func describe(p reports.Point) property {
 		out.Datatype = "json"
 	default:
 		out.Datatype = "string"
+		if p.Class == timestamp {
+			out.Datatype = "datetime"
+		}
 	}
 	return out
 }
@@ -255,6 +261,11 @@ func span(p reports.Point) string {
 
 // value returns a payload of a point's topic as the convention has it; "" is none.
 func value(p reports.Point, payload string) string {
+	if p.Type == reports.String && p.Class == timestamp {
+		if _, err := time.Parse(time.RFC3339, payload); err != nil {
+			return ""
+		}
+	}
 	if p.Type != reports.Bool {
 		return payload
 	}

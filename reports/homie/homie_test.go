@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rollcall/reports"
 	"rollcall/reports/homie"
@@ -115,6 +116,10 @@ func checkProperty(t *testing.T, stands map[string]string, topic string, p map[s
 	case "enum":
 		if format == "" || has && !slices.Contains(strings.Split(format, ","), value) {
 			t.Errorf("%s is %q of %q", topic, value, format)
+		}
+	case "datetime":
+		if _, err := time.Parse(time.RFC3339, value); has && value != "" && err != nil {
+			t.Errorf("%s is %q", topic, value)
 		}
 	case "string", "json":
 	default:
@@ -261,6 +266,27 @@ func TestConvention(t *testing.T) {
 			}
 			_, stands := bring(start(h), h, map[string]string{"homie/5/" + h.Name + "/$description": "{"})
 			check(t, stands)
+		}
+	}
+}
+
+// TestTime says times in Homie's own datatype, and nothing where a value is none.
+func TestTime(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{"2026-11-22T13:33:00Z": "2026-11-22T13:33:00Z", "yesterday": ""} {
+		h := reportstest.Cluster(1, 0).Hosts[1]
+		h.Services = []reports.HostService{{Status: reports.Online, Described: true, Values: map[string]string{"boot": value}, Service: reports.Service{
+			Name: "x", Function: "x", Points: []reports.Point{{Path: "boot", Type: reports.String, Class: "timestamp", Access: reports.Get}},
+		}}}
+		_, stands := bring(start(h), h, nil)
+		check(t, stands)
+		for topic, payload := range stands {
+			if strings.HasSuffix(topic, "-x/points/boot") && payload != want {
+				t.Errorf("%s is %q, want %q", topic, payload, want)
+			}
+			if strings.HasSuffix(topic, "-x/$description") && !strings.Contains(payload, `"boot":{"name":"boot","datatype":"datetime"}`) {
+				t.Errorf("%s has no datetime: %s", topic, payload)
+			}
 		}
 	}
 }
