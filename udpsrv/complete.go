@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -150,10 +151,14 @@ func valuesOf(p reports.Point) []string {
 	return p.Options
 }
 
-// begins returns the words that begin with what was typed.
+// begins returns the words that begin with what was typed, but none with a character that means something to a shell: words come
+// from hosts, and bash puts what several of them begin with on the command line unquoted.
 func begins(words []string, typed string) (out []string) {
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:,=@%+", r)
+	}
 	for _, w := range words {
-		if strings.HasPrefix(w, typed) {
+		if strings.HasPrefix(w, typed) && !strings.ContainsFunc(w, special) {
 			out = append(out, w)
 		}
 	}

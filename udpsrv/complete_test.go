@@ -102,3 +102,12 @@ func TestEverythingCompletes(t *testing.T) {
 		}
 	}
 }
+
+// TestCompletionIsNoCommand: bash puts what several words begin with on the command line as it is; a host's words are no commands.
+func TestCompletionIsNoCommand(t *testing.T) {
+	t.Parallel()
+	words := []string{"on", "off;reboot;1", "off;reboot;2", "$(id)", "`id`", "a b", "x|y", "x&y", "x>y", "~", "a'b", `a"b`, `a\b`, "x\ny", "x\x1b", "*", "#", "!1", "half-on_2.5%", "class=", "grün"}
+	if got, want := strings.Join(begins(words, ""), " "), "on half-on_2.5% class= grün"; got != want {
+		t.Errorf("begins(%q) = %q, want %q", words, got, want)
+	}
+}
