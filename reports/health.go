@@ -54,3 +54,12 @@ func (h Health) Counters() []Counter {
 		{"dropped", "Messages of the service that a full queue has lost.", h.Dropped},
 	}
 }
+
+// HealthSchema returns the JSON Schema of a Health; a program may leave counters out.
+func HealthSchema() Object {
+	properties := Object{"since": Object{"type": "string", "format": "date-time", "description": "When the service was started."}}
+	for _, c := range (Health{}).Counters() {
+		properties[c.Name] = Object{"type": "integer", "minimum": 0, "description": c.Help}
+	}
+	return Object{"type": "object", "properties": properties}
+}

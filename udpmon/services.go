@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -84,11 +86,11 @@ func (s *services) update(name string, change func(*entry)) {
 	}
 }
 
-// described takes a retained description; an empty one removes the service.
-func (s *services) described(name string, payload []byte, now time.Time) {
-	d, ok := parseDescription(name, payload)
-	if !ok {
-		return // a program's own mistake on its own host; it stays as it was
+// described takes a retained description; an empty one removes the service. With an error the service stays as it was.
+func (s *services) described(name string, payload []byte, now time.Time) error {
+	d, err := parseDescription(name, payload)
+	if err != nil {
+		return err
 	}
 	s.update(name, func(e *entry) {
 		e.described, e.Function, e.Points, e.said, e.heard = len(payload) > 0, d.Function, len(d.Points), now, time.Time{}
@@ -96,18 +98,32 @@ func (s *services) described(name string, payload []byte, now time.Time) {
 		sum := sha256.Sum256(payload)
 		copy(e.Digest[:], sum[:])
 	})
+	return nil
 }
 
-// parseDescription reads a retained description; an empty one is no service's. It reports false for one that is not valid.
-func parseDescription(name string, payload []byte) (reports.Service, bool) {
+// parseDescription reads a retained description; an empty one is no service's.
+func parseDescription(name string, payload []byte) (reports.Service, error) {
 	if len(payload) == 0 {
-		return reports.Service{}, true
+		return reports.Service{}, nil
 	}
 	if len(payload) > maxDescription {
-		return reports.Service{}, false
+		return reports.Service{}, fmt.Errorf("description has %d bytes, more than %d", len(payload), maxDescription)
 	}
-	s, err := reports.ParseService(payload, name)
-	return s, err == nil
+	return reports.ParseService(payload, name)
+}
+
+// mistakes are what is wrong with descriptions, by service: whoever wrote the program is told once of each.
+type mistakes map[string]string
+
+// tell logs what is wrong with a description unless that was the last it logged of the service.
+func (m mistakes) tell(log *slog.Logger, name string, err error) {
+	switch {
+	case err == nil:
+		delete(m, name)
+	case m[name] != err.Error() && len(m) < maxNames && reports.ValidName(name) == nil:
+		m[name] = err.Error()
+		log.Warn("the service is left out: its description is not valid", "service", name, "err", err)
+	}
 }
 
 // classes returns the device classes of a service's points, each once.
@@ -213,13 +229,14 @@ func (s *services) names() []string {
 
 // subscribe receives what the caches are made of. It is called before the client runs, so that there is nothing to wait for.
 func (m *monitor) subscribe() error {
-	host := m.cfg.Host
+	host, wrong := m.cfg.Host, mistakes{}
 	for _, s := range []struct {
 		filters []string
 		handler func(bus.Message)
 	}{
 		{[]string{"/" + host + "/+/description", host + "/+/description"}, func(msg bus.Message) {
-			m.services.described(service(msg.Topic), msg.Payload, m.now())
+			name := service(msg.Topic)
+			wrong.tell(m.log, name, m.services.described(name, msg.Payload, m.now()))
 		}},
 		{[]string{"/" + host + "/+/status", host + "/+/status"}, func(msg bus.Message) {
 			m.services.status(service(msg.Topic), msg.Payload, m.now())

@@ -88,11 +88,29 @@ func TestHostileDescriptions(t *testing.T) {
 func TestLongDescriptions(t *testing.T) {
 	t.Parallel()
 	s := newServices()
-	s.described("gpio", []byte(description("gpio", 10_000)), time.Now())
+	if err := s.described("gpio", []byte(description("gpio", 10_000)), time.Now()); err != nil {
+		t.Error(err)
+	}
 	long := strings.TrimSuffix(description("gpio", 1), "}") + `,"x":"` + strings.Repeat("x", maxDescription) + `"}`
-	s.described("gpio", []byte(long), time.Now())
+	if err := s.described("gpio", []byte(long), time.Now()); err == nil {
+		t.Error("a description of more than 1 MB is taken")
+	}
 	if got := fmt.Sprint(said(s.listed())); got != "[gpio f-gpio  10000]" {
 		t.Errorf("services are %s", got)
+	}
+}
+
+// Whoever writes a program is told why its description is not taken, once for each mistake.
+func TestWrongDescriptionsAreTold(t *testing.T) {
+	t.Parallel()
+	b := startBed(t, nil)
+	for range 2 {
+		b.retain("/pi1/roof/description", strings.Replace(description("roof", 1), `"f-roof"`, `"roof weather"`, 1))
+	}
+	b.retain("/pi1/door/description", description("gate", 1))
+	b.retain("/pi1/lamp/description", "{")
+	for service, want := range map[string]string{"roof": "roof weather", "door": "gate", "lamp": "JSON"} {
+		eventually(t, "lines about "+service, 1, func() int { return len(b.log.having("level=WARN", "is not valid", "service="+service, want)) })
 	}
 }
 
@@ -164,7 +182,9 @@ func TestServicesThatDoNotComeBack(t *testing.T) {
 	t.Parallel()
 	s, c := newServices(), newClock()
 	say := func(name string) {
-		s.described(name, []byte(description(name, 1)), c.now())
+		if err := s.described(name, []byte(description(name, 1)), c.now()); err != nil {
+			t.Error(err)
+		}
 		s.status(name, []byte("online"), c.now())
 	}
 	expire := func(want ...string) {

@@ -114,8 +114,8 @@ func (v *view) health(name string, payload []byte) {
 
 // describe takes a description; an empty one, or one that is not valid, leaves the service without.
 func (v *view) describe(name, payload string) {
-	d, ok := parseDescription(name, []byte(payload))
-	if !ok {
+	d, err := parseDescription(name, []byte(payload))
+	if err != nil {
 		return
 	}
 	v.note(name, func(s *viewed) (was, is string) {

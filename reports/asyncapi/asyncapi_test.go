@@ -31,13 +31,13 @@ func TestOfficialParser(t *testing.T) {
 		name, want string
 		cluster    reports.Cluster
 	}{
-		// A host has its status; a service has 7 topics, one to get by, 10 points that are published, 7 that can be set; a program of the
+		// A host has its status; a service has 8 topics, one to get by, 10 points that are published, 7 that can be set; a program of the
 		// original form has 3.
-		{"usual", "servers 3 channels 55 operations 55", reportstest.Cluster(2, 1)},
-		{"twins", "servers 3 channels 52 operations 52", reports.NewCluster(twins)},
-		{"names that look alike", "servers 1 channels 14 operations 14", reports.NewCluster([]reports.Host{dots})},
+		{"usual", "servers 3 channels 57 operations 57", reportstest.Cluster(2, 1)},
+		{"twins", "servers 3 channels 54 operations 54", reports.NewCluster(twins)},
+		{"names that look alike", "servers 1 channels 15 operations 15", reports.NewCluster([]reports.Host{dots})},
 		{"empty", "servers 0 channels 0 operations 0", reports.Cluster{}},
-		{"hostile", "servers 19 channels 247 operations 247", reportstest.Hostile()},
+		{"hostile", "servers 19 channels 266 operations 266", reportstest.Hostile()},
 	}
 	var documents [][]byte
 	for _, c := range cases {
@@ -82,7 +82,7 @@ func TestDocument(t *testing.T) {
 	for name, want := range map[string]struct {
 		qos    float64
 		retain bool
-	}{"output.pump": {1, true}, "press": {0, false}, "result": {1, false}, "log": {0, false}, "description": {1, true}} {
+	}{"output.pump": {1, true}, "press": {0, false}, "result": {1, false}, "log": {0, false}, "status.health": {1, true}, "description": {1, true}} {
 		if got := d.Operations["pi000.service0."+name].Bindings.MQTT; got["qos"] != want.qos || got["retain"] != want.retain {
 			t.Errorf("%s: bindings %v, want %v", name, got, want)
 		}

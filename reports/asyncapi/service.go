@@ -22,6 +22,7 @@ func (d *document) service(h reports.Host, s reports.HostService, servers []obje
 	result := say("result", "result", "result", live)
 	say("description", "description", "description", retained, "emptied")
 	say("status", "status", "status", retained)
+	say("status.health", reports.HealthTail, "health", retained, "emptied")
 	say("error", "error", "error", retained, "emptied")
 	say("log", "log", "log", fast)
 	hear := func(tail string, channel object) {
@@ -149,7 +150,7 @@ func (d *document) original(key string, s reports.HostService, servers []object)
 func components() object {
 	texts := object{"type": "string"}
 	schemas := object{"description": reports.DescriptionSchema(), "result": reports.ResultSchema(), "status": reports.StatusSchema(),
-		"log": reports.LogSchema(), "get": reports.GetSchema(), "text": texts, "empty": object{"type": "string", "maxLength": 0}}
+		"health": reports.HealthSchema(), "log": reports.LogSchema(), "get": reports.GetSchema(), "text": texts, "empty": object{"type": "string", "maxLength": 0}}
 	of := func(name, schema, media, summary string) object {
 		return object{"name": name, "contentType": media, "summary": summary, "payload": ref("components/schemas", schema)}
 	}
@@ -159,6 +160,7 @@ func components() object {
 			"description": of("description", "description", reports.MediaJSON, "What the service is, and its points."),
 			"result":      of("result", "result", reports.MediaJSON, "The one answer to a command."),
 			"status":      of("status", "status", reports.MediaText, "Whether it is there; offline is also its last will."),
+			"health":      of("health", "health", reports.MediaJSON, "What the service has done since it was started."),
 			"error":       of("error", "text", reports.MediaText, "The last error of the service."),
 			"log":         of("log", "log", reports.MediaJSON, "A record of the service's log, where that is switched on."),
 			"get":         of("get", "get", reports.MediaJSON, "Asks for a value, with an id."),

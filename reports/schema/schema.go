@@ -26,7 +26,7 @@ func write(c reports.Cluster) ([]byte, error) {
 		"$schema": reports.SchemaDraft, "title": "Topics of the cluster", "type": "object", "properties": topics,
 		"$defs": reports.Object{
 			"description": reports.DescriptionSchema(), "result": reports.ResultSchema(), "status": reports.StatusSchema(),
-			"log": reports.LogSchema(), "text": reports.Object{"type": "string"}, "get": reports.GetSchema(),
+			"health": reports.HealthSchema(), "log": reports.LogSchema(), "text": reports.Object{"type": "string"}, "get": reports.GetSchema(),
 		},
 	})
 }
@@ -37,6 +37,7 @@ func service(topics reports.Object, t reports.Topics, s reports.HostService) {
 	topics[t.To("result")] = ref("result", reports.MediaJSON)
 	topics[t.To("log")] = ref("log", reports.MediaJSON)
 	topics[t.To("status")] = ref("status", reports.MediaText)
+	topics[t.To(reports.HealthTail)] = ref("health", reports.MediaJSON)
 	topics[t.To("error")] = ref("text", reports.MediaText)
 	for _, p := range s.Points {
 		if p.Access&(reports.Get|reports.Event) != 0 {
