@@ -207,17 +207,32 @@ func encodeService(s Service) replyService {
 	return out
 }
 
-// unmarshal reads a body. Its texts are copies.
-func (b *ReplyBody) unmarshal(raw []byte, page uint8) error {
-	d := decoder{raw: raw, text: string(raw)}
+// unmarshal reads a body. What it says is on m; its Services may be another's too, and are not to be changed.
+func (b *ReplyBody) unmarshal(raw []byte, page uint8, m *tray) error {
+	d := decoder{raw: raw, text: m.text(raw), tray: m}
 	if err := d.body(b); err != nil {
 		return fmt.Errorf("body: %w", err)
 	}
-	return b.check(page)
+	if err := b.checkHost(page); err != nil || d.same != nil {
+		return err
+	}
+	if err := b.checkServices(); err != nil {
+		return err
+	}
+	m.remember(&d, b.Services)
+	return nil
 }
 
 // check refuses what a program or a terminal should never be shown.
 func (b *ReplyBody) check(page uint8) error {
+	if err := b.checkHost(page); err != nil {
+		return err
+	}
+	return b.checkServices()
+}
+
+// checkHost is check for all but what is in Services.
+func (b *ReplyBody) checkHost(page uint8) error {
 	if page > 0 && (b.Hostname != "" || len(b.Addrs)+len(b.Brokers) > 0 || b.ExtAddr+b.Model+b.OS+b.Arch+b.Version+b.BootID != "") {
 		return errors.New("a page after the first tells of services only")
 	}
@@ -244,15 +259,19 @@ func (b *ReplyBody) check(page uint8) error {
 			return err
 		}
 	}
-	for _, s := range b.Services {
-		if err := s.check(); err != nil {
+	return nil
+}
+
+func (b *ReplyBody) checkServices() error {
+	for i := range b.Services {
+		if err := b.Services[i].check(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s Service) check() error {
+func (s *Service) check() error {
 	if err := reports.ValidName(s.Name); err != nil {
 		return err
 	}

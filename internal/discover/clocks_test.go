@@ -66,7 +66,7 @@ func TestChallengeIsNoHole(t *testing.T) {
 	opener := newOpener(SweepConfig{ID: 5, Key: op, Known: knows(map[ID]trust.Key{closedHost(1, "").ID: host})})
 	r, err := ParseReply(out[0])
 	if err == nil {
-		err = opener.open(out[0], &r, netip.MustParseAddr("192.168.1.50"), nil)
+		err = opener.open(out[0], &r, netip.MustParseAddr("192.168.1.50"), newTray(1))
 	}
 	if err != nil || len(r.Cookie) != cookieSize {
 		t.Fatalf("challenge is %+v, %v", r, err)

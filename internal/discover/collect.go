@@ -84,7 +84,7 @@ func (s *sweep) reply(p packet, r Reply) error {
 		s.begin(h, r)
 	}
 	if h.pages[r.Page] == nil {
-		h.pages[r.Page] = append([]Service{}, r.Body.Services...)
+		h.pages[r.Page] = pageOf(r)
 		h.left--
 		h.tries = 0
 	}
@@ -96,6 +96,14 @@ func (s *sweep) reply(p packet, r Reply) error {
 		return s.askNext(h, 1)
 	}
 	return s.askNext(h, pagesAtOnce)
+}
+
+// pageOf returns the services of a page, not nil.
+func pageOf(r Reply) []Service {
+	if r.Body.Services == nil {
+		return []Service{}
+	}
+	return r.Body.Services
 }
 
 // hear has the algorithm know of a host's first reply.
@@ -168,7 +176,11 @@ func (s *sweep) tell(h *heard) {
 
 // join puts the services of all pages together.
 func (h *heard) join() {
-	var all []Service
+	size := 0
+	for _, page := range h.pages {
+		size += len(page)
+	}
+	all := slices.Grow([]Service(nil), size) // its own: the pages may be another host's too
 	for _, page := range h.pages {
 		for _, sv := range page {
 			if !slices.ContainsFunc(all, func(o Service) bool { return o.Name == sv.Name }) {

@@ -30,13 +30,18 @@ const (
 // errCut is for a body that ends before it should.
 var errCut = errors.New("body is cut off")
 
-// decoder reads the body of a reply: ten thousand of them come in a sweep, so it makes one allocation for all texts of a body
-// and one for each list. It takes definite lengths, no tags, no key twice and valid UTF-8 only, and follows no length before
-// it has seen that there is as much.
+// decoder reads the body of a reply: ten thousand of them come in a sweep, so what it makes is put on a tray, and a list of services
+// that another host has said is not read again. It takes definite lengths, no tags, no key twice and valid UTF-8 only, and follows
+// no length before it has seen that there is as much.
 type decoder struct {
 	raw  []byte
 	text string // raw again, for the texts to be parts of
 	at   int
+	tray *tray
+
+	written   []byte  // the services, as they stand there
+	simulated uint64  // which of them are, see replyBody
+	same      *saying // by whom the services were said before; nil: by nobody
 }
 
 // body reads a whole body.
@@ -50,7 +55,6 @@ func (d *decoder) body(b *ReplyBody) error {
 		return fmt.Errorf("%d keys are too many", pairs)
 	}
 	var seen [maxPairs]uint64
-	simulated := uint64(0)
 	for i := range pairs {
 		key, err := d.expect(cborNumber, "a whole number for a key")
 		if err != nil {
@@ -61,7 +65,7 @@ func (d *decoder) body(b *ReplyBody) error {
 		}
 		seen[i] = key
 		if key == 11 {
-			simulated, err = d.expect(cborNumber, "a number")
+			d.simulated, err = d.expect(cborNumber, "a number")
 		} else {
 			err = d.value(b, key)
 		}
@@ -72,8 +76,14 @@ func (d *decoder) body(b *ReplyBody) error {
 	if d.at != len(d.raw) {
 		return fmt.Errorf("%d bytes stand behind the map", len(d.raw)-d.at)
 	}
+	if d.same != nil && d.same.simulated == d.simulated {
+		return nil
+	}
+	if d.same != nil {
+		b.Services = slices.Clone(b.Services)
+	}
 	for i := range b.Services {
-		b.Services[i].Simulated = simulated>>i&1 == 1
+		b.Services[i].Simulated = d.simulated>>i&1 == 1
 	}
 	return nil
 }
@@ -112,8 +122,8 @@ func (d *decoder) addrs(b *ReplyBody) error {
 	if err != nil {
 		return err
 	}
-	b.Addrs = make([]netip.Addr, 0, n)
-	for range n {
+	b.Addrs = carve(&d.tray.addrs, n, d.tray.left)
+	for i := range b.Addrs {
 		raw, err := d.bytes(cborBytes, "bytes")
 		if err != nil {
 			return err
@@ -122,7 +132,7 @@ func (d *decoder) addrs(b *ReplyBody) error {
 		if !ok || a.Is4In6() {
 			return fmt.Errorf("address of %d bytes", len(raw))
 		}
-		b.Addrs = append(b.Addrs, a)
+		b.Addrs[i] = a
 	}
 	return nil
 }
@@ -132,28 +142,33 @@ func (d *decoder) brokers(b *ReplyBody) error {
 	if err != nil {
 		return err
 	}
-	b.Brokers = make([]string, 0, n)
-	for range n {
-		u, err := d.string()
-		if err != nil {
+	b.Brokers = carve(&d.tray.brokers, n, d.tray.left)
+	for i := range b.Brokers {
+		if b.Brokers[i], err = d.string(); err != nil {
 			return err
 		}
-		b.Brokers = append(b.Brokers, u)
 	}
 	return nil
 }
 
 func (d *decoder) services(b *ReplyBody) error {
+	if d.same = d.tray.said(d.raw[d.at:]); d.same != nil {
+		b.Services = d.same.services
+		d.at += len(d.same.list)
+		return nil
+	}
+	start := d.at
 	n, err := d.list(maxPerPage)
 	if err != nil {
 		return err
 	}
-	b.Services = make([]Service, n)
+	b.Services = carve(&d.tray.services, n, d.tray.left)
 	for i := range b.Services {
 		if err := d.service(&b.Services[i]); err != nil {
 			return err
 		}
 	}
+	d.written = d.raw[start:d.at]
 	return nil
 }
 
@@ -209,6 +224,14 @@ func (d *decoder) list(most uint64) (int, error) {
 }
 
 func (d *decoder) string() (string, error) {
+	if d.at < len(d.raw) {
+		// Short ones, as nearly all are, without another call: below their kind the difference wraps to more than 24.
+		start := d.at + 1
+		if n := d.raw[d.at] - cborText<<5; n < 24 && int(n) <= len(d.raw)-start {
+			d.at = start + int(n)
+			return d.text[start:d.at], nil
+		}
+	}
 	b, err := d.bytes(cborText, "a text")
 	if err != nil {
 		return "", err

@@ -60,14 +60,20 @@ func FuzzReplyBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, page byte) {
 		buf := append([]byte{}, raw...)
-		var got ReplyBody
-		if got.unmarshal(buf, page) != nil {
+		var got, again ReplyBody
+		m := newTray(2)
+		if got.unmarshal(buf, page, m) != nil {
 			return
+		}
+		if err := again.unmarshal(buf, page, m); err != nil {
+			t.Fatalf("%x is refused the second time: %v", raw, err)
 		}
 		want, err := readByLibrary(raw)
 		clear(buf)
-		if d := cmp.Diff(want, got, byValue); err != nil || d != "" {
-			t.Fatalf("another decoder reads %x as %v, (-want +got):\n%s", raw, err, d)
+		for _, got := range []ReplyBody{got, again} {
+			if d := cmp.Diff(want, got, byValue); err != nil || d != "" {
+				t.Fatalf("another decoder reads %x as %v, (-want +got):\n%s", raw, err, d)
+			}
 		}
 		if _, err := got.marshal(page); err != nil {
 			t.Fatalf("marshal(%+v): %v", got, err)

@@ -157,7 +157,7 @@ func BenchmarkSealedReply(b *testing.B) {
 		for b.Loop() {
 			r, err := ParseReply(out)
 			if err == nil {
-				err = o.open(out, &r, netip.Addr{}, nil)
+				err = o.open(out, &r, netip.Addr{}, newTray(1))
 			}
 			if err != nil {
 				b.Fatal(err)

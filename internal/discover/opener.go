@@ -66,8 +66,8 @@ func (o *opener) find(id ID) (ed25519.PublicKey, bool) {
 }
 
 // open opens the body of r, which b was parsed to. It fills in r.HostKey. With errKeyChanged and errNotIntroduced the body has
-// been opened all the same. scratch is room for a body, for this caller alone.
-func (o *opener) open(b []byte, r *Reply, from netip.Addr, scratch []byte) error {
+// been opened all the same. m is for this caller alone.
+func (o *opener) open(b []byte, r *Reply, from netip.Addr, m *tray) error {
 	if r.Sweep != o.sweep {
 		return errors.New("it belongs to another sweep")
 	}
@@ -76,13 +76,13 @@ func (o *opener) open(b []byte, r *Reply, from netip.Addr, scratch []byte) error
 		return err
 	}
 	known, ok := o.find(r.Host)
-	same := ok && known.Equal(key)
+	same := ok && bytes.Equal(known, key)
 	if same {
 		r.HostKey = known
 	} else {
 		r.HostKey = bytes.Clone(key) // the datagram need not be kept for it
 	}
-	if err := o.unseal(b, r, same, from, scratch); err != nil {
+	if err := o.unseal(b, r, same, from, m); err != nil {
 		return err
 	}
 	switch {
@@ -104,10 +104,10 @@ func (o *opener) open(b []byte, r *Reply, from netip.Addr, scratch []byte) error
 }
 
 // unseal opens the body with the secret that is shared with r.HostKey. familiar is true if that key is known.
-func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, scratch []byte) error {
+func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, m *tray) error {
 	h, ok := o.ring.find(r.HostKey)
 	if ok {
-		err := o.try(b, r, h.Secret, scratch)
+		err := o.try(b, r, h.Secret, m)
 		if !errors.Is(err, errSeal) || !h.told {
 			return err
 		}
@@ -121,6 +121,7 @@ func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, scra
 			return fmt.Errorf("more than %d hosts that are not known answer from there", maxStrangeKeys)
 		}
 	}
+	runtime.Gosched() // requests are to go out in time, and 64 new hosts take 8 ms
 	s, err := share(o.key, r.HostKey, o.own, r.HostKey)
 	if err != nil {
 		return err
@@ -128,7 +129,7 @@ func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, scra
 	if ok {
 		o.ring.set(r.HostKey, held{Secret: s}) // the one that was told is right, or is not needed
 	}
-	if err := o.try(b, r, s, scratch); err != nil {
+	if err := o.try(b, r, s, m); err != nil {
 		return err
 	}
 	if !ok {
@@ -137,16 +138,16 @@ func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, scra
 	return nil
 }
 
-func (o *opener) try(b []byte, r *Reply, s Secret, scratch []byte) error {
+func (o *opener) try(b []byte, r *Reply, s Secret, m *tray) error {
 	box, err := seal(s, o.sweep)
 	if err != nil {
 		return err
 	}
-	return r.openBox(b, box, scratch)
+	return r.openBox(b, box, m)
 }
 
-// parse reads a datagram that came in, and opens it if it is sealed for us. scratch is room for a body.
-func (s *sweep) parse(p *packet, scratch []byte) {
+// parse reads a datagram that came in, and opens it if it is sealed for us. m is where what it says is put.
+func (s *sweep) parse(p *packet, m *tray) {
 	p.reply, p.err = ParseReply(p.b)
 	switch {
 	case p.err != nil || p.reply.Flags&FlagSealed == 0:
@@ -155,7 +156,7 @@ func (s *sweep) parse(p *packet, scratch []byte) {
 	case !p.way.asked(p.from):
 		p.err = errors.New("that address was not asked")
 	default:
-		p.err = s.opener.open(p.b, &p.reply, p.from.Addr(), scratch)
+		p.err = s.opener.open(p.b, &p.reply, p.from.Addr(), m)
 	}
 }
 
@@ -163,16 +164,17 @@ func (s *sweep) parse(p *packet, scratch []byte) {
 func (s *sweep) startOpeners(ctx context.Context) {
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		s.readers.Go(func() {
-			scratch := make([]byte, 0, MaxRequest)
+			var m tray
 			for {
 				select {
 				case <-ctx.Done():
 					return
 				case list := <-s.raw:
 					s.opening.Add(1)
+					m.reuse(len(list))
 					for i := range list {
-						s.parse(&list[i], scratch)
-						runtime.Gosched() // requests are to go out in time, and 64 new hosts take 8 ms
+						s.parse(&list[i], &m)
+						m.left--
 					}
 					select {
 					case s.in <- list:

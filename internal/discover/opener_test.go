@@ -64,7 +64,7 @@ func TestRepliesAttacked(t *testing.T) {
 		}
 		r, err := ParseReply(raw)
 		if err == nil {
-			err = newOpener(c).open(raw, &r, from, nil)
+			err = newOpener(c).open(raw, &r, from, newTray(1))
 		}
 		return err
 	}
@@ -117,7 +117,7 @@ func TestWrongSecretIsMended(t *testing.T) {
 	open := func(ring *Keyring, raw []byte) error {
 		r, err := ParseReply(raw)
 		if err == nil {
-			err = newOpener(SweepConfig{ID: 5, Key: c.op, Known: knows(c.keys), Keyring: ring}).open(raw, &r, netip.Addr{}, nil)
+			err = newOpener(SweepConfig{ID: 5, Key: c.op, Known: knows(c.keys), Keyring: ring}).open(raw, &r, netip.Addr{}, newTray(1))
 		}
 		return err
 	}
@@ -154,7 +154,7 @@ func TestStrangersAreNotKept(t *testing.T) {
 		b := edit(raw, replyHeader, public(newKey(t, "evil"))...)
 		r, err := ParseReply(b)
 		if err == nil {
-			err = o.open(b, &r, netip.MustParseAddr("192.168.1.9"), nil)
+			err = o.open(b, &r, netip.MustParseAddr("192.168.1.9"), newTray(1))
 		}
 		return err
 	}

@@ -148,7 +148,7 @@ func ParseReply(b []byte) (Reply, error) {
 		r.Box = rest[:len(rest):len(rest)]
 		return r, nil
 	}
-	return r, r.Body.unmarshal(rest, r.Page)
+	return r, r.Body.unmarshal(rest, r.Page, newTray(1))
 }
 
 // check refuses a header that contradicts itself.

@@ -47,7 +47,7 @@ func seal(s Secret, sweep uint64) (cipher.AEAD, error) {
 
 // mac256 returns HMAC-SHA256 (RFC 2104). It is crypto/hmac without what that allocates, for short keys and texts.
 func mac256(key, text []byte) (out [sha256.Size]byte) {
-	const inner, outer, most = 0x36, 0x5c, 128
+	const inner, outer, most = 0x3636363636363636, 0x5c5c5c5c5c5c5c5c, 128
 	if len(key) > sha256.BlockSize || len(text) > most {
 		h := hmac.New(sha256.New, bytes.Clone(key)) // clones, so that what is short need not be on the heap
 		h.Write(bytes.Clone(text))
@@ -56,16 +56,19 @@ func mac256(key, text []byte) (out [sha256.Size]byte) {
 	}
 	var buf [sha256.BlockSize + most]byte
 	copy(buf[:sha256.BlockSize], key)
-	for i := range sha256.BlockSize {
-		buf[i] ^= inner
-	}
+	mix(buf[:sha256.BlockSize], inner)
 	n := copy(buf[sha256.BlockSize:], text)
 	sum := sha256.Sum256(buf[:sha256.BlockSize+n])
-	for i := range sha256.BlockSize {
-		buf[i] ^= inner ^ outer
-	}
+	mix(buf[:sha256.BlockSize], inner^outer)
 	n = copy(buf[sha256.BlockSize:], sum[:])
 	return sha256.Sum256(buf[:sha256.BlockSize+n])
+}
+
+// mix XORs each eight bytes of b with pad.
+func mix(b []byte, pad uint64) {
+	for ; len(b) >= 8; b = b[8:] {
+		binary.NativeEndian.PutUint64(b, binary.NativeEndian.Uint64(b)^pad)
+	}
 }
 
 // sealInto returns the encoded reply, its body sealed and, if private is not nil, the whole signed. page is the reply as it
@@ -105,12 +108,13 @@ func (r *Reply) sealedKey() (ed25519.PublicKey, error) {
 	return ed25519.PublicKey(r.Box[:sealKeySize]), nil
 }
 
-// openBox opens the body of the reply that b was parsed to. scratch is room for it, which nothing of the reply is a part of.
-func (r *Reply) openBox(b []byte, aead cipher.AEAD, scratch []byte) error {
-	body, err := aead.Open(scratch[:0], nil, r.Box[sealKeySize:], b[:replyHeader])
+// openBox opens the body of the reply that b was parsed to. m is where it is put.
+func (r *Reply) openBox(b []byte, aead cipher.AEAD, m *tray) error {
+	body, err := aead.Open(m.body[:0], nil, r.Box[sealKeySize:], b[:replyHeader])
 	if err != nil {
 		return errSeal
 	}
+	m.body = body
 	if r.Flags&FlagChallenge != 0 {
 		if len(body) != cookieSize {
 			return errSeal
@@ -118,7 +122,7 @@ func (r *Reply) openBox(b []byte, aead cipher.AEAD, scratch []byte) error {
 		r.Cookie = bytes.Clone(body)
 		return nil
 	}
-	return r.Body.unmarshal(body, r.Page)
+	return r.Body.unmarshal(body, r.Page, m)
 }
 
 // verify checks the signature of the reply b.

@@ -263,7 +263,7 @@ func (s *Spy) open(out *Sighting, b []byte, r *Reply) bool {
 		box, err = seal(secret, r.Sweep)
 	}
 	if err == nil {
-		err = r.openBox(b, box, make([]byte, 0, MaxRequest))
+		err = r.openBox(b, box, newTray(1))
 	}
 	if err != nil {
 		out.add("sealed", "for another key")

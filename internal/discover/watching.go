@@ -184,7 +184,7 @@ func (w *Watch) page(h *watchedHost, r Reply) {
 	if h.pages[r.Page] != nil {
 		return
 	}
-	h.pages[r.Page] = append([]Service{}, r.Body.Services...)
+	h.pages[r.Page] = pageOf(r)
 	if h.left--; h.left > 0 {
 		return
 	}

@@ -149,7 +149,7 @@ func TestSimulatedIsAnAddition(t *testing.T) {
 	}
 	for want, b := range map[bool][]byte{true: raw, false: old} {
 		var got ReplyBody
-		if err := got.unmarshal(b, 0); err != nil || got.Services[0].Simulated || got.Services[1].Simulated != want {
+		if err := got.unmarshal(b, 0, newTray(1)); err != nil || got.Services[0].Simulated || got.Services[1].Simulated != want {
 			t.Errorf("unmarshal = %+v, %v, want the second simulated: %v", got.Services, err, want)
 		}
 	}
