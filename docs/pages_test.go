@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"rollcall/agents"
+	"rollcall/agents/agentstest"
 	"rollcall/config"
 	"rollcall/reports"
 	"rollcall/reports/markdown"
@@ -70,59 +69,9 @@ func agentPage(t *testing.T, f agents.Factory) string {
 // examplePoints returns the points of the agent that the example makes. One that reads what a machine happens to have reads a Pi 4.
 func examplePoints(t *testing.T, f agents.Factory) []reports.Point {
 	t.Helper()
-	deps := agents.Deps{Service: f.Name, StateDir: t.TempDir()}
-	if archive, err := txtar.ParseFile(filepath.Join("../agents/testdata", f.Name+"_pi4.txtar")); err == nil {
-		deps.Root = t.TempDir()
-		unpack(t, archive, deps.Root)
-	}
-	o := f.Defaults()
-	node, err := config.ParseNode("example", []byte(f.Example))
-	if err == nil {
-		err = node.Decode(o)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := f.New(o, deps)
-	if err != nil {
-		t.Fatalf("%s: %v", f.Name, err)
-	}
-	defer func() {
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	points := a.Describe().Points
+	points := agentstest.Example(t, f, "../agents/testdata").Describe().Points
 	slices.SortStableFunc(points, func(a, b reports.Point) int { return strings.Compare(a.Path, b.Path) })
 	return points
-}
-
-// unpack makes the tree of an archive, in which the file "links" has a symbolic link a line, and "want" is for its own test.
-func unpack(t *testing.T, archive *txtar.Archive, root string) {
-	t.Helper()
-	at := func(name string) string {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	for _, file := range archive.Files {
-		switch file.Name {
-		case "want":
-		case "links":
-			for line := range strings.Lines(string(file.Data)) {
-				name, to, _ := strings.Cut(strings.TrimSpace(line), " ")
-				if err := os.Symlink(to, at(name)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		default:
-			if err := os.WriteFile(at(file.Name), file.Data, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 }
 
 // indent puts an example below its name.

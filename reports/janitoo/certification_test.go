@@ -3,16 +3,12 @@ package janitoo
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"rollcall/agents"
-	"rollcall/config"
+	"rollcall/agents/agentstest"
 	"rollcall/reports"
 	"rollcall/reports/janitoo/wire"
 )
@@ -20,29 +16,7 @@ import (
 // exampleOf returns what the agent of a factory's example says of itself, with a value for each of its points that has one.
 func exampleOf(t testing.TB, f agents.Factory) reports.HostService {
 	t.Helper()
-	deps := agents.Deps{Service: f.Name, StateDir: t.TempDir()}
-	if archive, err := txtar.ParseFile(filepath.Join("../../agents/testdata", f.Name+"_pi4.txtar")); err == nil {
-		deps.Root = t.TempDir()
-		unpack(t, archive, deps.Root)
-	}
-	o := f.Defaults()
-	node, err := config.ParseNode("example", []byte(f.Example))
-	if err == nil {
-		err = node.Decode(o)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := f.New(o, deps)
-	if err != nil {
-		t.Fatalf("%s: %v", f.Name, err)
-	}
-	defer func() {
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	s := reports.HostService{Service: a.Describe(), Status: reports.Online, Described: true, Values: map[string]string{}}
+	s := reports.HostService{Service: agentstest.Example(t, f, "../../agents/testdata").Describe(), Status: reports.Online, Described: true, Values: map[string]string{}}
 	s.Name = f.Name
 	for _, p := range s.Points {
 		if p.Access.Has(reports.Get) {
@@ -50,34 +24,6 @@ func exampleOf(t testing.TB, f agents.Factory) reports.HostService {
 		}
 	}
 	return s
-}
-
-// unpack makes the tree of an archive, in which the file "links" has a symbolic link a line, and "want" is for its own test.
-func unpack(t testing.TB, archive *txtar.Archive, root string) {
-	t.Helper()
-	at := func(name string) string {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	for _, file := range archive.Files {
-		switch file.Name {
-		case "want":
-		case "links":
-			for line := range strings.Lines(string(file.Data)) {
-				name, to, _ := strings.Cut(strings.TrimSpace(line), " ")
-				if err := os.Symlink(to, at(name)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		default:
-			if err := os.WriteFile(at(file.Name), file.Data, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 }
 
 // valueOf returns a payload that the point can have.
