@@ -53,9 +53,7 @@ func (b *bed) states() string {
 	defer b.m.janitoo.mu.Unlock()
 	by := map[wire.State][]string{}
 	for _, n := range b.m.janitoo.net.Nodes() {
-		if n.Hadd != "0300/0002" { // the rest of gpio comes when the face has it
-			by[n.State] = append(by[n.State], string(n.Hadd))
-		}
+		by[n.State] = append(by[n.State], string(n.Hadd))
 	}
 	var out []string
 	for _, s := range []wire.State{wire.Online, wire.Offline, wire.Pending, wire.Failed} {
@@ -122,7 +120,7 @@ func (b *bed) gone() string {
 	defer b.m.janitoo.mu.Unlock()
 	var out []string
 	for _, n := range b.m.janitoo.net.Nodes() {
-		if c := n.Hadd.Ctrl(); n.State == wire.Offline && c == 121 || n.State != wire.Online && c == 300 && n.Hadd.Node() < 2 {
+		if c := n.Hadd.Ctrl(); n.State == wire.Offline && c == 121 || n.State != wire.Online && c == 300 {
 			out = append(out, string(n.Hadd))
 		}
 	}
