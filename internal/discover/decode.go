@@ -60,7 +60,10 @@ func (d *decoder) body(b *ReplyBody) error {
 		if err != nil {
 			return err
 		}
-		if slices.Contains(seen[:i], key) {
+		switch {
+		case key > math.MaxInt64: // as other decoders have it
+			return fmt.Errorf("key %d is too large", key)
+		case slices.Contains(seen[:i], key):
 			return fmt.Errorf("key %d stands there twice", key)
 		}
 		seen[i] = key
