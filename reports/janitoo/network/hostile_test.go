@@ -56,7 +56,7 @@ func TestHostileAnswers(t *testing.T) {
 	if i.Refused == 0 || i.NodesCount < 40 || i.ValuesCount < 100 {
 		t.Errorf("%d nodes, %d values, %d refused", i.NodesCount, i.ValuesCount, i.Refused)
 	}
-	if got := n.NodesOf(1000); len(got) != 4 {
+	if got := n.nodes(func(w wire.Node) bool { return w.Hadd.Ctrl() == 1000 && !w.Hadd.IsController() }); len(got) != 4 {
 		t.Errorf("of the first controller %d nodes are left", len(got))
 	}
 }

@@ -1,7 +1,9 @@
 package network
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"rollcall/reports/janitoo/wire"
 )
@@ -62,10 +64,7 @@ func (n *Network) Values(info string) (out []wire.Value) {
 			}
 		}
 		slices.SortFunc(keys, func(a, b valueKey) int {
-			if a.uuid != b.uuid {
-				return cmpText(a.uuid, b.uuid)
-			}
-			return a.index - b.index
+			return cmp.Or(strings.Compare(a.uuid, b.uuid), a.index-b.index)
 		})
 		for _, k := range keys {
 			if v, ok := read(e.values[k]); ok {
@@ -76,54 +75,9 @@ func (n *Network) Values(info string) (out []wire.Value) {
 	return out
 }
 
-func cmpText(a, b string) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
-// Controllers returns the nodes that are controllers.
-func (n *Network) Controllers() []wire.Node {
-	return n.nodes(func(w wire.Node) bool { return w.Hadd.IsController() })
-}
-
-// NodesOf returns the nodes of a controller, itself left out.
-func (n *Network) NodesOf(ctrl int) []wire.Node {
-	return n.nodes(func(w wire.Node) bool { return w.Hadd.Ctrl() == ctrl && !w.Hadd.IsController() })
-}
-
 // WithClass returns the nodes that implement a command class: web controllers (4144), switches (37), network controllers (4177), ….
 func (n *Network) WithClass(class int) []wire.Node {
 	return n.nodes(func(w wire.Node) bool { return slices.Contains(w.CmdClasses, class) })
-}
-
-// NetworkControllers returns the nodes whose system value network_controller is the role.
-func (n *Network) NetworkControllers(r Role) []wire.Node {
-	var has []wire.Hadd
-	for _, v := range n.Values(wire.InfoSystems) {
-		if v.UUID == "network_controller" && v.Data == string(r) {
-			has = append(has, v.Hadd)
-		}
-	}
-	return n.nodes(func(w wire.Node) bool { return slices.Contains(has, w.Hadd) })
-}
-
-// Neighbours returns the nodes beside one in the network's picture: all controllers beside a network controller, a controller's nodes
-// and the network controllers beside it, and its controller beside any other.
-func (n *Network) Neighbours(hadd wire.Hadd) []wire.Node {
-	w := n.store.nodes[hadd]
-	if w == nil {
-		return nil
-	}
-	isNet := func(w wire.Node) bool { return slices.Contains(w.CmdClasses, wire.CmdNetworkController) }
-	switch {
-	case isNet(w.Node):
-		return n.nodes(func(o wire.Node) bool { return o.Hadd.IsController() && o.Hadd != hadd })
-	case hadd.IsController():
-		return n.nodes(func(o wire.Node) bool { return o.Hadd != hadd && (o.Hadd.Ctrl() == hadd.Ctrl() || isNet(o)) })
-	}
-	return n.nodes(func(o wire.Node) bool { return o.Hadd == hadd.Controller() })
 }
 
 // Count returns how many nodes have values that answer to a request, and how many values and instances they are.

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 )
 
@@ -103,23 +102,7 @@ func word(s string) bool {
 	return s != "" && len(s) <= maxState && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
 }
 
-// Message returns what a node of the address sends: a bare word on its own topic.
-func (h Heartbeat) Message() (topic string, payload []byte) {
-	return HeartbeatTopic(h.Hadd()), []byte(h.State)
-}
-
 // Dispatch returns what a primary sends of another's state: JSON with numbers on HeartbeatAll.
 func (h Heartbeat) Dispatch() (topic string, payload []byte) {
 	return HeartbeatAll, Marshal(map[string]any{"add_ctrl": h.Ctrl, "add_node": h.Node, "state": h.State})
-}
-
-// Resolv returns what a primary sends of itself to secondaries: JSON with texts of four digits on ResolvHeartbeat.
-func (h Heartbeat) Resolv() (topic string, payload []byte) {
-	four := func(n int) string {
-		if n < 0 {
-			return strconv.Itoa(n)
-		}
-		return string(NewHadd(n, 0)[:4])
-	}
-	return ResolvHeartbeat, Marshal(map[string]any{"add_ctrl": four(h.Ctrl), "add_node": four(h.Node), "state": h.State})
 }

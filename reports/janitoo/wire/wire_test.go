@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,14 +156,9 @@ func TestHeartbeat(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		for _, write := range []func() (string, []byte){got.Message, got.Dispatch, got.Resolv} {
-			topic, payload := write()
-			if got.Node < 0 && topic == wire.HeartbeatTopic("") && !json.Valid(payload) {
-				continue // a bare word has nowhere to say all
-			}
-			if again, err := wire.ParseHeartbeat(topic, payload); err != nil || again != got {
-				t.Errorf("%s %s reads back as %+v, %v; want %+v", topic, payload, again, err, got)
-			}
+		topic, payload := got.Dispatch()
+		if again, err := wire.ParseHeartbeat(topic, payload); err != nil || again != got {
+			t.Errorf("%s %s reads back as %+v, %v; want %+v", topic, payload, again, err, got)
 		}
 	}
 }
@@ -254,19 +250,9 @@ func TestConvert(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	if got := wire.CmdClassName(112); got != "COMMAND_CONFIGURATION" {
-		t.Errorf("CmdClassName(112) = %q", got)
-	}
-	if got := wire.CmdClassName(1); got != "" {
-		t.Errorf("CmdClassName(1) = %q", got)
-	}
-	if wire.TypeName(wire.TypeRGB) != "RGB" || wire.CapabilityName(wire.CapDynamic) != "CAPABILITY_DYNAMIC_CONTROLLER" || len(wire.CmdClasses()) != 131 {
-		t.Errorf("%q, %q, %d classes", wire.TypeName(wire.TypeRGB), wire.CapabilityName(wire.CapDynamic), len(wire.CmdClasses()))
-	}
-	for _, g := range wire.GenreNames() {
-		if !strings.EqualFold(g.Name, wire.Genre(g.Number).String()) {
-			t.Errorf("genre %d is %s and %s", g.Number, g.Name, wire.Genre(g.Number))
-		}
+	all := wire.CmdClasses()
+	if len(all) != 131 || !slices.Contains(all, wire.Named{Number: 112, Name: "COMMAND_CONFIGURATION"}) {
+		t.Errorf("%d classes, want 131, with that of the configuration: %v", len(all), all)
 	}
 	for i, s := range []wire.State{wire.Unknown, wire.Offline, wire.Dead, wire.Failed, wire.Pending, wire.Boot, wire.Online} {
 		if s.Rank() != i-1 {
