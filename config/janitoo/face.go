@@ -2,7 +2,6 @@ package janitoo
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -31,9 +30,7 @@ func (im *importer) place(c *controller) {
 	taken, keys := map[string]bool{c.hadd: true}, map[string]bool{}
 	for i := range c.nodes {
 		n := &c.nodes[i]
-		for base, j := n.key, 2; keys[n.key]; j++ {
-			n.key = fmt.Sprintf("%s_%d", base, j)
-		}
+		n.key = unique(n.key, has(keys))
 		keys[n.key] = true
 		if n.hadd != "" && (taken[n.hadd] || !strings.HasPrefix(n.hadd, ctrl+"/")) {
 			s.file.note(s.line, "[%s]: %s of %s is not its controller's, or another node has it; it is numbered by itself", shown(s.name), n.hadd, shown(n.key))
@@ -61,11 +58,7 @@ func (im *importer) writeFaces(b *bytes.Buffer) error {
 	first := im.controllers[0].options(len(im.controllers) > 1)
 	more := map[string]any{}
 	for _, c := range im.controllers[1:] {
-		name := c.key
-		for n := 2; more[name] != nil; n++ {
-			name = fmt.Sprintf("%s_%d", c.key, n)
-		}
-		more[name] = c.options(true)
+		more[unique(c.key, has(more))] = c.options(true)
 	}
 	if len(more) > 0 {
 		first["controllers"] = more

@@ -66,9 +66,7 @@ func (p part) entry(kind, name, pin string, more map[string]string) *agent {
 	if a == nil {
 		return nil
 	}
-	for base, n := name, 2; p.names["gpio/"+name]; n++ {
-		name = fmt.Sprintf("%s_%d", base, n)
-	}
+	name = unique(name, func(s string) bool { return p.names["gpio/"+s] })
 	p.names["gpio/"+name] = true
 	entries, _ := a.options[kind].(map[string]map[string]string)
 	if entries == nil {

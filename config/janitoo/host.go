@@ -2,6 +2,7 @@ package janitoo
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"path"
 	"regexp"
@@ -57,9 +58,7 @@ func (p part) processes(a *agent) {
 		}
 		k.taken = true
 		name := word(strings.TrimSuffix(path.Base(k.value), ".pid"))
-		for base, n := name, 2; options[name] != nil && options[name]["pid_file"] != k.value; n++ {
-			name = fmt.Sprintf("%s_%d", base, n)
-		}
+		name = unique(name, func(s string) bool { return options[s] != nil && options[s]["pid_file"] != k.value })
 		options[name] = map[string]string{"pid_file": k.value}
 	}
 	if len(options) > 0 {
@@ -105,7 +104,7 @@ func (p part) ds18b20() *agent {
 		return nil
 	}
 	for _, other := range p.agents {
-		if probes, _ := other.options["probes"].(map[string]string); other.kind == "ds18b20" && slices.Contains(mapValues(probes), address) {
+		if probes, _ := other.options["probes"].(map[string]string); other.kind == "ds18b20" && slices.Contains(slices.Collect(maps.Values(probes)), address) {
 			p.file.note(line, "[%s] hexadd_0: [%s] has the probe already; the component was left out", shown(p.section.name), shown(other.from[0]))
 			return nil
 		}
@@ -116,13 +115,6 @@ func (p part) ds18b20() *agent {
 	}
 	a.options["probes"], a.options["only"] = map[string]string{p.name: address}, true
 	return a
-}
-
-func mapValues(m map[string]string) (out []string) {
-	for _, v := range m {
-		out = append(out, v)
-	}
-	return out
 }
 
 func (p part) nut() *agent {

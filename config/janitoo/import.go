@@ -136,9 +136,7 @@ func (im *importer) add(name, kind string, bus, s *section) *agent {
 		s.file.note(s.line, "[%s]: there are %d agents already; it was left out", shown(s.name), maxAgents)
 		return nil
 	}
-	for base, n := name, 2; im.names[name]; n++ {
-		name = fmt.Sprintf("%s_%d", base, n)
-	}
+	name = unique(name, has(im.names))
 	im.names[name] = true
 	a := &agent{name: name, kind: kind, bus: bus, from: []string{s.name}, options: map[string]any{}, polls: map[string]reports.Duration{}}
 	im.agents = append(im.agents, a)

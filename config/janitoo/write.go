@@ -13,6 +13,20 @@ import (
 // reserved reports whether a name is a word of the topics, which no host or service may have.
 func reserved(s string) bool { return slices.Contains(reports.Verbs, s) || s == "status" || s == "udp" }
 
+// unique returns a name that is not taken: the name itself, or with _2, _3, … behind it.
+func unique(name string, taken func(string) bool) string {
+	out := name
+	for n := 2; taken(out); n++ {
+		out = fmt.Sprintf("%s_%d", name, n)
+	}
+	return out
+}
+
+// has returns whether a name is in m.
+func has[V any](m map[string]V) func(string) bool {
+	return func(name string) bool { _, ok := m[name]; return ok }
+}
+
 // sorted returns notes in the order of their lines.
 func sorted(notes []Note) []Note {
 	slices.SortStableFunc(notes, func(a, b Note) int { return a.Line - b.Line })
