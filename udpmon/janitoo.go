@@ -221,7 +221,7 @@ func (j *janitoo) says() string {
 		s.Info = &info
 	}
 	if j.leases != nil {
-		n := len(j.leases.Leases())
+		n := j.leases.Count()
 		s.Leases = &n
 	}
 	doc, err := json.Marshal(s)

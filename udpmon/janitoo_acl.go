@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"rollcall/config"
+	"rollcall/reports/janitoo/wire"
 )
 
 // janitooAddrs are the addresses for Janitoo's programs.
@@ -40,7 +41,8 @@ func isJanitooTopic(topic string) bool {
 	case "values":
 		genre, rest, _ := strings.Cut(rest, "/")
 		hadd, uuid := cutLast(rest)
-		return isGenre(genre) && isHADD(hadd) && uuid != ""
+		_, ok := wire.ParseGenre(genre)
+		return ok && isHADD(hadd) && uuid != ""
 	case "dhcp":
 		return isDHCP(rest)
 	case "reply":
@@ -62,14 +64,6 @@ func isDHCP(end string) bool {
 		if hadd, ok := strings.CutPrefix(end, before); ok {
 			return isHADD(hadd)
 		}
-	}
-	return false
-}
-
-func isGenre(s string) bool {
-	switch s {
-	case "basic", "user", "config", "system", "command":
-		return true
 	}
 	return false
 }

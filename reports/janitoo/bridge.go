@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rollcall/reports"
@@ -86,18 +87,11 @@ func (b *bridge) readdress() {
 		b.ctrl = h.Ctrl()
 	}
 	for key := range b.mem.Set {
-		node, found := cutSuffix(key, "/hadd")
+		node, found := strings.CutSuffix(key, "/hadd")
 		if h, ok := b.recalledHadd(node); found && ok {
 			b.moved[node] = h
 		}
 	}
-}
-
-func cutSuffix(s, end string) (string, bool) {
-	if len(s) < len(end) || s[len(s)-len(end):] != end {
-		return s, false
-	}
-	return s[:len(s)-len(end)], true
 }
 
 // recalledHadd returns the address that a node was set to, while the configuration says what it said then.
@@ -136,10 +130,16 @@ func (b *bridge) Said(s reports.HostService, p reports.Point, payload string) []
 	}
 	delete(b.ahead, place{s.Name, p.Path})
 	for _, n := range b.nodes {
+		if n.service != s.Name {
+			continue
+		}
 		for _, v := range n.values {
+			if v.own != ownNot {
+				continue
+			}
 			for i := range v.instances {
 				in := &v.instances[i]
-				if n.service != s.Name || in.point.Path != p.Path || v.own != ownNot {
+				if in.point.Path != p.Path {
 					continue
 				}
 				first := in.payload == ""

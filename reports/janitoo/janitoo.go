@@ -149,7 +149,7 @@ func (c *Controller) validate() error {
 		return errors.New("hadd is missing: the number of the controller, as 0121")
 	}
 	number, err := wire.ParseController(c.Hadd)
-	if err != nil && len(c.Hadd) > 0 {
+	if err != nil {
 		return err
 	}
 	if err := seconds("heartbeat", c.Heartbeat); err != nil {

@@ -158,7 +158,7 @@ func (b *bridge) build(h reports.Host) {
 	}
 	for key, conf := range b.o.Nodes {
 		if c, ok := componentOf(conf.Of); ok && !slices.ContainsFunc(nodes, func(n *node) bool { return n.key == key }) {
-			nodes = append(nodes, b.memoryNode(key, conf, c))
+			nodes = append(nodes, b.memoryNode(key, c))
 		}
 	}
 	slices.SortFunc(nodes[1:], func(x, y *node) int { return strings.Compare(string(x.hadd), string(y.hadd)) })
@@ -285,15 +285,17 @@ func (b *bridge) controller(h reports.Host, bus []aliased, values map[string]map
 	return n
 }
 
+// conf returns what the configuration says of a node; what it leaves out is as the controller has it.
+func (b *bridge) conf(key string) Node {
+	conf := b.o.Nodes[key]
+	conf.Location = cmp.Or(conf.Location, b.o.Location)
+	conf.Heartbeat = cmp.Or(conf.Heartbeat, b.o.Heartbeat)
+	return conf
+}
+
 // node makes the node of a part.
 func (b *bridge) node(p part, values map[string]string) *node {
-	conf := b.o.Nodes[p.key]
-	if conf.Location == "" {
-		conf.Location = b.o.Location
-	}
-	if conf.Heartbeat == 0 {
-		conf.Heartbeat = b.o.Heartbeat
-	}
+	conf := b.conf(p.key)
 	kind := p.service.Function
 	if p.component != "" {
 		kind = p.component[strings.IndexByte(p.component, '.')+1:]
@@ -322,13 +324,8 @@ func given(products [3]string, said []string) [3]string {
 }
 
 // memoryNode makes the node of a component that needs no service.
-func (b *bridge) memoryNode(key string, conf Node, c component) *node {
-	if conf.Location == "" {
-		conf.Location = b.o.Location
-	}
-	if conf.Heartbeat == 0 {
-		conf.Heartbeat = b.o.Heartbeat
-	}
+func (b *bridge) memoryNode(key string, c component) *node {
+	conf := b.conf(key)
 	n := &node{key: key, uuid: b.bus + "__" + key, oid: cmp.Or(conf.OID, conf.Of), hadd: b.address(key), state: wire.Online, conf: conf, label: key, product: given(c.product, conf.Product)}
 	b.addOwn(n)
 	n.addComponent(b, c, nil, nil)

@@ -107,10 +107,15 @@ func (s *Server) Filters() []string {
 
 // Leases returns all leases by address.
 func (s *Server) Leases() []Lease {
-	out := slices.Collect(maps.Values(s.leases))
-	slices.SortFunc(out, func(a, b Lease) int { return strings.Compare(string(a.Hadd()), string(b.Hadd())) })
+	out := make([]Lease, 0, len(s.leases))
+	for _, hadd := range slices.Sorted(maps.Keys(s.leases)) {
+		out = append(out, s.leases[hadd])
+	}
 	return out
 }
+
+// Count returns how many leases there are.
+func (s *Server) Count() int { return len(s.leases) }
 
 // Heard takes a message on one of Filters and returns the answer, if there is one. What says no place for an answer has none.
 func (s *Server) Heard(now time.Time, topic string, payload []byte) []Message {

@@ -137,9 +137,9 @@ func (a *ask) has(ctrl int, info string) {
 
 // allHave reports whether all known controllers have answered, and notes it where some had nothing to say.
 func (a *ask) allHave(info string) bool {
-	missing := -a.empties[info]
+	missing, has := -a.empties[info], bit(info)
 	for _, c := range a.ctrls {
-		if c.known && c.answers&bit(info) == 0 {
+		if c.known && c.answers&has == 0 {
 			missing++
 		}
 	}
@@ -152,9 +152,10 @@ func (a *ask) allHave(info string) bool {
 
 // note notes that all known controllers have answered.
 func (a *ask) note(info string) {
+	has := bit(info)
 	for _, c := range a.ctrls {
 		if c.known {
-			c.answers |= bit(info)
+			c.answers |= has
 		}
 	}
 }

@@ -9,6 +9,7 @@ package network
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"rollcall/reports/janitoo/wire"
@@ -272,7 +273,7 @@ func (n *Network) Heard(now time.Time, topic string, payload []byte) []Message {
 		n.heardPrimary(topic, payload)
 	case topic == wire.ResolvRequest:
 		n.heardResolv(payload)
-	case len(topic) >= len(wire.HeartbeatAll) && topic[:len(wire.HeartbeatAll)] == wire.HeartbeatAll:
+	case strings.HasPrefix(topic, wire.HeartbeatAll):
 		n.heardHeartbeat(topic, payload)
 	default:
 		n.heardValue(topic, payload)

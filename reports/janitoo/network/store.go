@@ -85,11 +85,8 @@ func (s *store) bury() {
 func (s *store) replace(e *entry, w wire.Node) bool {
 	w.State = e.State
 	size := sizeOf(w)
-	if size > e.size && !s.fits(0, 0, size-e.size) {
+	if !s.fits(0, 0, size-e.size) {
 		return false
-	}
-	if size < e.size {
-		s.bytes += size - e.size
 	}
 	e.Node, e.size = w, size
 	return true
