@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -85,7 +86,7 @@ func askSealed(t *testing.T, far bool) func() (last, all time.Duration, err erro
 		t.Fatal(err)
 	}
 	keys := map[discover.ID]ed25519.PublicKey{}
-	at := map[discover.ID]netip.AddrPort{} // of three relays: the namespaces share one table of neighbours, of 1,024 entries
+	at := map[discover.ID]discover.Known{} // three relays: the namespaces share one table of neighbours, of 1,024 entries
 	var ring discover.Keyring
 	return func() (last, all time.Duration, err error) {
 		known := map[discover.ID]ed25519.PublicKey{}
@@ -95,16 +96,16 @@ func askSealed(t *testing.T, far bool) func() (last, all time.Duration, err erro
 		c := discover.SweepConfig{Sealed: true, Key: key, Keyring: &ring, Known: func(id discover.ID) (ed25519.PublicKey, bool) { k, ok := known[id]; return k, ok }}
 		if far {
 			c.Subnets = []netip.Prefix{netip.MustParsePrefix("10.78.0.0/24")}
-			for id, a := range at {
-				c.Relays = append(c.Relays, discover.Known{ID: id, At: a})
-			}
+			c.Relays = slices.Collect(maps.Values(at))
 		}
 		n := 0
 		stats, err := discover.Sweep(context.Background(), c, func(a discover.Answer) {
 			n++
 			keys[a.Host.ID] = a.Host.Key
-			if len(at) < 3 || at[a.Host.ID].IsValid() {
-				at[a.Host.ID] = a.From
+			if _, ok := at[a.Host.ID]; ok || len(at) < 3 {
+				k := discover.Known{ID: a.Host.ID, At: a.From, Bits: a.Bits}
+				copy(k.MAC[:], a.Host.MAC)
+				at[a.Host.ID] = k
 			}
 			last = max(last, a.After)
 		})

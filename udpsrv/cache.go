@@ -44,7 +44,9 @@ type entry struct {
 	ID           string          `json:"id"`
 	Hostname     string          `json:"hostname"`
 	IPAddr       string          `json:"ipaddr"`
-	Probe        string          `json:"probe,omitempty"` // address:port that it answers at
+	Probe        string          `json:"probe,omitempty"`  // address:port that it answers at
+	Prefix       int             `json:"prefix,omitempty"` // length, of the network that it answered in
+	MAC          string          `json:"mac,omitempty"`    // there
 	Brokers      []string        `json:"brokers,omitempty"`
 	LoopbackOnly bool            `json:"loopback_only,omitempty"`
 	Sealed       bool            `json:"sealed,omitempty"` // it has a key
@@ -196,7 +198,7 @@ func (c *cache) remember(scope string, last lastSweep) {
 
 // entryOf returns a host that was found as an entry without services.
 func entryOf(h *host, now time.Time) entry {
-	return entry{ID: h.ID, Hostname: h.Hostname, IPAddr: h.IPAddr, Probe: h.from.String(), Brokers: h.Brokers,
+	return entry{ID: h.ID, Hostname: h.Hostname, IPAddr: h.IPAddr, Probe: h.from.String(), Prefix: h.prefix, MAC: h.mac, Brokers: h.Brokers,
 		LoopbackOnly: h.loopbackOnly, Sealed: h.key != nil, Services: []cachedService{}, Seen: now}
 }
 
@@ -262,7 +264,12 @@ func (c *cache) relays(nets []netip.Prefix) (out []discover.Known) {
 		if err != nil || !e.Sealed || !slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(at.Addr()) }) {
 			continue
 		}
-		out = append(out, expected(e.ID, e.Probe)...)
+		for _, k := range expected(e.ID, e.Probe) {
+			if mac, err := net.ParseMAC(e.MAC); err == nil && len(mac) == len(k.MAC) {
+				k.Bits, k.MAC = e.Prefix, [6]byte(mac)
+			}
+			out = append(out, k)
+		}
 	}
 	return out
 }

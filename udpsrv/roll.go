@@ -36,6 +36,7 @@ type host struct {
 	reports.Found
 	addrs        []netip.Addr      // all that it may be known by
 	from         netip.AddrPort    // where its UDP answer came from
+	prefix       int               // length, of the network that it answered in; 0: not known
 	open         bool              // it answers anyone
 	loopbackOnly bool              // its broker can't be reached from other machines
 	own          bool              // it is this very machine
@@ -99,7 +100,7 @@ func (r *roll) answer(a discover.Answer) (h *host, news []reports.FoundService, 
 	}
 	r.ids[id+" "+a.From.String()] = true
 	r.at[ip]++
-	h.ID, h.IPAddr, h.addrs, h.from = id, ip.String(), addrs, a.From
+	h.ID, h.IPAddr, h.addrs, h.from, h.prefix = id, ip.String(), addrs, a.From, a.Bits
 	h.Via = append([]string{viaUDP}, h.Via...)
 	h.Brokers, h.open, h.own = d.Brokers, d.Open, ownAddr(ip)
 	h.key, h.stranger, h.boot, h.started = d.Key, stranger, d.BootID, d.Started

@@ -114,6 +114,18 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 	return out, now, true
 }
 
+// Arrived tells a sweep of which the first request went out before it was known how far away the hosts are that this is known now:
+// so far. What was to be sent in between is due now.
+func (s *Sweep) Arrived(trip, now time.Duration) {
+	s.c.Trip = trip
+	if s.cur == nil {
+		return
+	}
+	for i := s.cur.next; i < len(s.cur.sends); i++ {
+		s.cur.sends[i].at = max(s.cur.sends[i].at, now)
+	}
+}
+
 // Single returns the round and the sequence number for a datagram to a single host that the sweep knows nothing of, such as
 // for a further page of its reply.
 func (s *Sweep) Single() (round uint16, seq uint32) {

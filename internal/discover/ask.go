@@ -19,11 +19,16 @@ func (s *sweep) ask(a census.Ask) error {
 	if a.To != (ID{}) {
 		return s.askOne(a)
 	}
+	return s.askOn(s.ways, a)
+}
+
+// askOn sends a request to every target of these ways.
+func (s *sweep) askOn(ways []*way, a census.Ask) error {
 	s.wondering = s.c.Key != nil && a.Copy < wonderingCopies && a.Round > 1 && a.Round <= lastWondering && (len(s.hosts) == 0 || s.silent())
 	var last error
 	before := s.stats.Sent
 	pending := 0
-	for _, w := range s.ways {
+	for _, w := range ways {
 		if w.late && !a.Late {
 			continue
 		}
@@ -120,7 +125,7 @@ func (s *sweep) encode(q Request) ([]byte, error) {
 func (s *sweep) filterRoom() int {
 	const overhead = 40 + groupTagSize // keys, lengths and numbers of the body
 	room := MaxRequest - requestHeader - signatureSize - overhead - len(s.c.Want) - len(s.c.Topic)
-	if len(s.stats.Relays) > 0 {
+	if len(s.c.Subnets) > 0 {
 		room -= relayOverhead + 1 // a request has an even length
 	}
 	return room

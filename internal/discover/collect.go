@@ -63,7 +63,7 @@ func (s *sweep) reply(p packet, r Reply) error {
 		return errors.New("too many hosts")
 	case h == nil:
 		h = &heard{way: p.way}
-		h.answer = Answer{From: p.from, Interface: p.way.iface.Name, After: p.at.Sub(s.start)}
+		h.answer = Answer{From: p.from, Interface: p.way.iface.Name, Bits: p.way.bitsOf(p.from), After: p.at.Sub(s.start)}
 		s.hosts[r.Host] = h
 		s.hear(p, r)
 		if s.partial++; s.partial == 1 {
@@ -117,7 +117,7 @@ func (s *sweep) hear(p packet, r Reply) {
 	if resolved {
 		s.stats.Resolved++
 	}
-	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay, Resolved: resolved,
+	s.census.Hear(census.Heard{ID: r.Host, Seq: r.Seq, First: first, Tx: r.Tx, Delay: r.Delay + s.lag(p.way, r.Seq), Resolved: resolved,
 		Late: p.way.late && !s.askedEarly(r.Body.Addrs)}, p.at.Sub(s.start))
 	if p.way.single[p.from] && !s.answered[p.from] {
 		s.answered[p.from] = true

@@ -39,7 +39,8 @@ type carried struct {
 	head            relayHead // of orders
 	known           bool
 	rtt             time.Duration
-	seen            seen // of batches; the reader's
+	early           earlyOrder // that went out with the ticket
+	seen            seen       // of batches; the reader's
 	ways            []*way
 }
 
@@ -140,17 +141,14 @@ func (s *sweep) addRelay(c *carrier, relay *carried) bool {
 		if s.covered(l.Prefix.Addr()) {
 			continue
 		}
-		f := relay.offer.iface(l)
+		sent := l
 		if !relay.known {
-			f.MAC = nil // whoever answered there is not to get a neighbour of his choice installed
+			sent.MAC = [6]byte{} // whoever answered there is not to get a neighbour of his choice installed
 		}
-		to, _ := broadcastOf(l.Prefix) // there is one, see openOffer
-		w := &way{conn: c.conn, iface: f, local: l.Prefix.Addr(), bits: l.Prefix.Bits(), relay: &relayPath{relay: relay, link: i},
-			single: map[netip.AddrPort]bool{}, networks: map[uint16][]netip.Prefix{}}
+		w := relay.way(i, sent)
 		if len(c.sessions) == 0 && len(relay.ways) == 0 {
 			w.relay.carrier = c
 		}
-		w.add(netip.AddrPortFrom(to, relay.at.Port()), l.Prefix)
 		s.ways, relay.ways = append(s.ways, w), append(relay.ways, w)
 		used.Networks = append(used.Networks, l.Prefix)
 	}
@@ -160,6 +158,18 @@ func (s *sweep) addRelay(c *carrier, relay *carried) bool {
 	c.sessions[relay.at] = relay
 	s.stats.Relays = append(s.stats.Relays, used)
 	return true
+}
+
+// way returns the way to a link of the relay.
+func (c *carried) way(i int, l relayLink) *way {
+	to, _ := broadcastOf(l.Prefix) // there is one, see openOffer
+	w := &way{conn: c.conn, iface: c.offer.iface(l), local: l.Prefix.Addr(), bits: l.Prefix.Bits(), relay: &relayPath{relay: c, link: i},
+		single: map[netip.AddrPort]bool{}, networks: map[uint16][]netip.Prefix{}}
+	w.add(netip.AddrPortFrom(to, c.at.Port()), l.Prefix)
+	if c.known && c.offer.Early && c.early.link == l {
+		w.opened = c.early.at
+	}
+	return w
 }
 
 // covered reports whether a relay asks the network of that address.

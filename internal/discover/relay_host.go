@@ -28,7 +28,16 @@ const (
 	relayYield    = time.Second     // after which a sweep of the same operator from elsewhere may take the place of an idle one
 	relayMost     = 64 << 20        // bytes that go back in one sweep
 	relayedOrders = 256             // that may wait
+	relayHeld     = 128 << 10       // bytes of replies that wait for the requester to show that it is where it says
+	shownFor      = 10 * time.Minute
+	maxShown      = 256
 )
+
+// shownAt is an address at which an operator has shown that he is, by ordering with what only an offer says that was sent there.
+type shownAt struct {
+	operator [8]byte
+	addr     netip.Addr
+}
 
 // relays are the sweeps that this host relays, one an operator. They belong to the goroutine of Run.
 type relays struct {
@@ -36,12 +45,13 @@ type relays struct {
 	running  *sync.WaitGroup // of the sessions' goroutines
 	sessions map[[8]byte]*relaySession
 	rate     *limiter
+	shown    *recent[shownAt, time.Time]                  // when last
 	yield    time.Duration                                // see relayYield
 	listen   func(local netip.Addr) (*net.UDPConn, error) // opens the socket of a link
 }
 
 func newRelays() relays {
-	return relays{sessions: map[[8]byte]*relaySession{}, rate: newLimiter(ticketEach, ticketAll), yield: relayYield,
+	return relays{sessions: map[[8]byte]*relaySession{}, rate: newLimiter(ticketEach, ticketAll), yield: relayYield, shown: newRecent[shownAt, time.Time](shownFor, maxShown),
 		listen: func(local netip.Addr) (*net.UDPConn, error) { return listenFor(local, 0) }}
 }
 
@@ -179,7 +189,7 @@ func (r *Responder) take(d *datagram, t ticket, op *operator, set *settings) (ou
 			return o, err
 		}
 	}
-	out := offer{relayHead: relayHead{Sweep: t.Sweep, Operator: op.id, Time: d.at, Seq: t.Seq}, Host: said.id, Name: said.name, Nonce: s.nonce, Links: s.offered()}
+	out := offer{relayHead: relayHead{Sweep: t.Sweep, Operator: op.id, Time: d.at, Seq: t.Seq}, Host: said.id, Name: said.name, Nonce: s.nonce, Links: s.offered(), Early: true}
 	box, err := r.authority.box(op, t.Sweep)
 	if err != nil {
 		return sendFailed, err
@@ -195,12 +205,16 @@ func (r *Responder) take(d *datagram, t ticket, op *operator, set *settings) (ou
 	if err != nil {
 		return sendFailed, err
 	}
+	s.credit.Add(int64(len(d.b) - len(b)))
 	return answered, nil
 }
 
 // begin opens a session in the place of the operator's last one.
 func (r *Responder) begin(d *datagram, t ticket, op *operator, set *settings) (*relaySession, outcome, error) {
 	for id, s := range r.relays.sessions {
+		if s.proved.Load() {
+			r.relays.shown.put(shownAt{id, s.requester.Addr()}, time.Unix(0, s.last.Load()), d.at)
+		}
 		if id == op.id {
 			s.end()
 		}
@@ -216,6 +230,8 @@ func (r *Responder) begin(d *datagram, t ticket, op *operator, set *settings) (*
 		orders: make(chan []byte, relayedOrders), replies: make(chan entry, relayedOrders), done: make(chan struct{})}
 	rand.Read(s.nonce[:]) //nolint:errcheck // never fails, by its documentation
 	s.last.Store(d.at.UnixNano())
+	at, ok := r.relays.shown.get(shownAt{op.id, d.src.Addr()}, d.at)
+	s.trusted = ok && d.at.Sub(at) <= shownFor
 	if op.secret == nil {
 		if _, err := r.authority.box(op, t.Sweep); err != nil {
 			return nil, sendFailed, err
@@ -223,6 +239,9 @@ func (r *Responder) begin(d *datagram, t ticket, op *operator, set *settings) (*
 	}
 	var err error
 	if s.down, s.up, err = relayKeys(*op.secret, t.Sweep, s.nonce); err != nil {
+		return nil, sendFailed, err
+	}
+	if s.early, _, err = relayKeys(*op.secret, t.Sweep, [16]byte{}); err != nil {
 		return nil, sendFailed, err
 	}
 	send, err := newSender(r.c.Conn)

@@ -24,7 +24,9 @@ const (
 	recruitMore   = 100 * time.Millisecond // for further relays when there is one, beside twice its round trip
 	recruitRange  = 600 * time.Millisecond // for the last of a range to answer
 	rangePasses   = 2
-	offersEach    = 4 // offers that are opened from one address
+	offersEach    = 4                    // offers that are opened from one address
+	parkedPart    = 4                    // of its round trip, for which an offer waits for that of a host which has the first request already
+	parkedLeast   = 2 * time.Millisecond // that it does
 )
 
 // recruiting is the search for relays of one sweep.
@@ -34,6 +36,9 @@ type recruiting struct {
 	seq    uint32
 	sent   map[uint32]sentTicket
 	opened map[netip.AddrPort]int
+	early  map[netip.AddrPort]earlyOrder // that went out with tickets, by relay
+	parked []*carried                    // that wait for one with an early order to be first
+	until  time.Time                     // that wait ends
 }
 
 type sentTicket struct {
@@ -52,7 +57,7 @@ func (s *sweep) openSubnets(ctx context.Context) error {
 		return err
 	}
 	s.start = time.Now()
-	rc := &recruiting{s: s, c: &carrier{conn: conn, sessions: map[netip.AddrPort]*carried{}}, sent: map[uint32]sentTicket{}, opened: map[netip.AddrPort]int{}}
+	rc := &recruiting{s: s, c: &carrier{conn: conn, sessions: map[netip.AddrPort]*carried{}}, sent: map[uint32]sentTicket{}, opened: map[netip.AddrPort]int{}, early: map[netip.AddrPort]earlyOrder{}}
 	for _, n := range s.c.Subnets {
 		if err := rc.recruit(ctx, n); err != nil {
 			s.warn(fmt.Sprintf("network %v: %v", n, err))
@@ -89,8 +94,9 @@ func (rc *recruiting) found(network netip.Prefix) bool {
 	return slices.ContainsFunc(rc.s.ways, func(w *way) bool { return w.relay != nil && network.Contains(w.local) })
 }
 
-// candidates returns the known hosts of the network that no relay covers, those first that this sweep's hash puts first.
-func (rc *recruiting) candidates(network netip.Prefix) (out []netip.AddrPort) {
+// candidates returns the known hosts of the network that no relay covers, those first that can be sent early orders, and of them
+// those that this sweep's hash puts first.
+func (rc *recruiting) candidates(network netip.Prefix) (out []Known) {
 	place := map[netip.AddrPort]uint64{}
 	for _, k := range append(slices.Clone(rc.s.c.Relays), rc.s.c.Expect...) {
 		if !k.At.IsValid() || !network.Contains(k.At.Addr()) || rc.s.covered(k.At.Addr()) || place[k.At] != 0 {
@@ -99,9 +105,17 @@ func (rc *recruiting) candidates(network netip.Prefix) (out []netip.AddrPort) {
 		h := fnv.New64a()
 		_, _ = h.Write(append(binary.BigEndian.AppendUint64(nil, rc.s.c.ID), k.ID[:]...)) // never fails
 		place[k.At] = h.Sum64() | 1
-		out = append(out, k.At)
+		out = append(out, k)
 	}
-	slices.SortFunc(out, func(a, b netip.AddrPort) int { return cmp.Compare(place[a], place[b]) })
+	slices.SortFunc(out, func(a, b Known) int {
+		if able := rc.able(a); able != rc.able(b) {
+			if able {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(place[a.At], place[b.At])
+	})
 	return out
 }
 
@@ -109,28 +123,49 @@ func (rc *recruiting) candidates(network netip.Prefix) (out []netip.AddrPort) {
 func (rc *recruiting) known(ctx context.Context, network netip.Prefix) error {
 	until := time.Now().Add(recruitLast)
 	most := ticketsAtOnce
+	try := 0
 	for wait := recruitFirst; ctx.Err() == nil; wait *= 2 {
 		list := rc.candidates(network)
 		now := time.Now()
 		if len(list) == 0 || !now.Before(until) {
 			return nil
 		}
-		for _, at := range list[:min(most, len(list))] {
-			if err := rc.ticket(at, network); err != nil {
-				return err
-			}
+		if err := rc.ask(list, most, try, network); err != nil {
+			return err
 		}
 		most *= 2
+		try++
 		before := len(rc.c.sessions)
 		end := now.Add(wait)
 		if end.After(until) {
 			end = until
 		}
-		for len(rc.c.sessions) == before && rc.await(ctx, end) {
+		for rc.until = end; len(rc.c.sessions) == before && rc.await(ctx, rc.until); {
 		}
+		rc.unpark()
 		if len(rc.c.sessions) > before {
 			most, wait = ticketsAtOnce, recruitFirst/2
 			until = time.Now().Add(recruitMore + 2*rc.s.relayTrip())
+		}
+	}
+	return nil
+}
+
+// ask sends tickets to the first so many hosts, and with one of them the sweep's first request.
+func (rc *recruiting) ask(list []Known, most, try int, network netip.Prefix) error {
+	list = list[:min(most, len(list))]
+	if next := try % len(list); rc.able(list[next]) { // the last one may be gone
+		list[0], list[next] = list[next], list[0]
+	}
+	for i, k := range list {
+		if err := rc.ticket(k.At, network); err != nil {
+			return err
+		}
+		if i > 0 || !rc.able(k) {
+			continue
+		}
+		if err := rc.order(k); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -215,11 +250,16 @@ func (rc *recruiting) take(b []byte, from netip.AddrPort, now time.Time) {
 	t := rc.sent[h.Seq]
 	switch {
 	case err != nil:
+	case h.Kind == kindBatch:
+		var list []packet
+		if list, err = rc.c.packets(b, from, now); len(list) > 0 && len(s.ahead) < cap(s.raw) {
+			s.ahead = append(s.ahead, list)
+		}
 	case h.Kind != kindOffer || h.Sweep != s.c.ID || t.to != from:
 		err = errors.New("it is no offer to a ticket of this sweep")
 	case rc.opened[from] >= offersEach:
 		err = errors.New("too many offers from there")
-	case rc.c.sessions[from] != nil:
+	case rc.c.sessions[from] != nil || slices.ContainsFunc(rc.parked, func(c *carried) bool { return c.at == from }):
 		return // the same again
 	default:
 		rc.opened[from]++
@@ -241,8 +281,46 @@ func (rc *recruiting) accept(b []byte, h relayHead, t sentTicket, now time.Time)
 	if slices.ContainsFunc(relay.offer.Links, func(l relayLink) bool { return !t.network.Contains(l.Prefix.Addr()) }) {
 		return errors.New("offer has a link that was not asked for")
 	}
+	var ordered bool
+	if relay.early, ordered = rc.early[relay.at]; ordered {
+		relay.head.Seq = relay.early.seq
+	} else if rc.awaited(t.network) {
+		rc.parked = append(rc.parked, relay)
+		rc.until = earlier(rc.until, now.Add(max(relay.rtt/parkedPart, parkedLeast)))
+		return nil
+	}
+	rc.add(relay)
+	return nil
+}
+
+// add takes a relay, or declines it if its networks are asked already.
+func (rc *recruiting) add(relay *carried) {
 	if !rc.s.addRelay(rc.c, relay) {
 		relay.dismiss()
 	}
-	return nil
+}
+
+// unpark takes the relays that have waited.
+func (rc *recruiting) unpark() {
+	for _, relay := range rc.parked {
+		rc.add(relay)
+	}
+	rc.parked = nil
+}
+
+// awaited reports whether a host of the network may offer still that has the first request already.
+func (rc *recruiting) awaited(network netip.Prefix) bool {
+	for at := range rc.early {
+		if network.Contains(at.Addr()) && !rc.s.covered(at.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -11,7 +11,8 @@ import (
 	"net/netip"
 )
 
-// relayKeys returns what seals orders and what seals batches, in one sweep by one relay.
+// relayKeys returns what seals orders and what seals batches, in one sweep by one relay. The nonce is that of the offer, or zero for
+// early orders.
 func relayKeys(s Secret, sweep uint64, nonce [16]byte) (orders, batches cipher.AEAD, err error) {
 	info := append(binary.BigEndian.AppendUint64([]byte("rollcall RCL1 relay"), sweep), nonce[:]...)
 	key, err := hkdf.Expand(sha256.New, s[:], string(info), 64)
@@ -47,9 +48,12 @@ func openRelay(b []byte, box cipher.AEAD) ([]byte, error) {
 	return body, nil
 }
 
+// earlyLink stands for the link in an early order: it is that of the request's requester.
+const earlyLink = 0xff
+
 // order is a request that a relay is to send: to everybody on a link, or to one host there.
 type order struct {
-	link    int
+	link    int        // of the offer, or earlyLink
 	to      netip.Addr // not valid: everybody
 	request []byte     // empty: the sweep is over
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,8 @@ import (
 )
 
 // relaySession is one sweep that is relayed for an operator. Its own goroutine sends what is ordered and what came in; one more
-// for each link reads. Nothing is ever sent to anybody but the requester, which has shown that it is where it says, and on the links.
+// for each link reads. Nothing is ever sent to anybody but the requester and on the links; and to the requester, as long as it has
+// not shown that it is where it says, no more than came from there.
 type relaySession struct {
 	r         *Responder
 	set       *settings // in force when it began; with others it ends
@@ -27,6 +29,9 @@ type relaySession struct {
 	began     time.Time
 	links     []*sessionLink
 	last      atomic.Int64 // when the last order came, in Unix nanoseconds
+	trusted   bool         // the operator has shown a while ago that he is where the requester is
+	proved    atomic.Bool  // he has in this sweep: he has ordered with what the offer says
+	credit    atomic.Int64 // bytes that came more than went back, while he has not
 
 	orders  chan []byte
 	replies chan entry
@@ -36,9 +41,11 @@ type relaySession struct {
 	// What follows belongs to the goroutine of the session.
 	send     func(b, oob []byte, to netip.AddrPort) error
 	down, up cipher.AEAD // open orders, seal batches
+	early    cipher.AEAD // opens orders of before the offer
 	seen     seen
 	seq      uint32
-	batch    []byte // entries that wait
+	batch    []byte   // entries that wait
+	held     [][]byte // full batches that wait until the requester has shown where it is
 	out      []byte
 	ordered  bucket
 	told     bucket
@@ -129,23 +136,21 @@ func (s *relaySession) obey(b []byte) (more bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	body, err := openRelay(b, s.down)
-	if err != nil {
+	o, err := s.unseal(h, b)
+	switch {
+	case err != nil:
 		return true, err
+	case h.Early:
+		s.credit.Add(int64(len(b)))
+	case !s.proved.Swap(true):
+		s.release()
 	}
-	if !s.seen.add(h.Seq) {
-		return true, errors.New("order came before")
+	if len(o.request) == 0 && !h.Early {
+		return false, nil
 	}
-	o, err := parseOrder(body)
-	if err != nil || len(o.request) == 0 {
-		return err != nil, err
-	}
-	if o.link >= len(s.links) {
-		return true, errOrder
-	}
-	l := s.links[o.link]
 	now := s.r.c.Now()
-	if err := s.fits(l, o, now); err != nil {
+	l, err := s.fits(o, h.Early, now)
+	if err != nil {
 		return true, err
 	}
 	if s.ordered = orderPace.fill(s.ordered, now); s.ordered.tokens < 1 {
@@ -165,26 +170,53 @@ func (s *relaySession) obey(b []byte) (more bool, err error) {
 	return true, nil
 }
 
+// unseal reads an order that did not come before.
+func (s *relaySession) unseal(h relayHead, b []byte) (order, error) {
+	box := s.down
+	if h.Early {
+		box = s.early
+	}
+	body, err := openRelay(b, box)
+	if err != nil {
+		return order{}, err
+	}
+	if !s.seen.add(h.Seq) {
+		return order{}, errors.New("order came before")
+	}
+	return parseOrder(body)
+}
+
 // fits checks that an order is for a request that this host could have sent itself, in this sweep of this operator: signed for
-// its address on that link. What is no such request no relay sends, whoever orders it; so no relay ever relays for a relay.
-func (s *relaySession) fits(l *sessionLink, o order, now time.Time) error {
+// its address on the link that it returns. What is no such request no relay sends, whoever orders it; so no relay ever relays for a
+// relay.
+func (s *relaySession) fits(o order, early bool, now time.Time) (*sessionLink, error) {
 	q, err := ParseRequest(o.request)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if early {
+		if o.link != earlyLink {
+			return nil, errOrder
+		}
+		o.link = slices.IndexFunc(s.links, func(l *sessionLink) bool { return l.prefix.Addr() == q.Requester })
+	}
+	if o.link < 0 || o.link >= len(s.links) {
+		return nil, errOrder
+	}
+	l := s.links[o.link]
 	mac := l.iface.MAC.String() == net.HardwareAddr(q.MAC[:]).String() || q.MAC == [6]byte{}
 	skew := now.Sub(q.Time)
 	switch {
 	case !q.Signed || q.Operator != s.operator || q.Sweep != s.sweep || len(o.request)%2 != 0:
-		return errOrder
+		return nil, errOrder
 	case q.Requester != l.prefix.Addr() || int(q.PrefixLen) != l.prefix.Bits() || !mac || q.ReplyPort != 0 || q.BrokerPort != 0:
-		return errOrder
+		return nil, errOrder
 	case skew > maxSkew || skew < -maxSkew:
-		return errors.New("request is not of now")
+		return nil, errors.New("request is not of now")
 	case o.to.IsValid() && !l.iface.connects(o.to):
-		return errOrder
+		return nil, errOrder
 	}
-	return nil
+	return l, nil
 }
 
 // port is where hosts are asked: where this one is.
@@ -231,16 +263,46 @@ func (s *relaySession) isReply(b []byte, from netip.AddrPort, l *sessionLink) bo
 
 // add puts a reply into the batch.
 func (s *relaySession) add(e entry) {
-	if len(s.batch)+entryHead+len(e.reply) > batchMax-relayHeader-sealNonce-sealTag {
-		s.flush()
+	if len(s.batch)+entryHead+len(e.reply) > batchMax-relayOut {
+		if s.flush(); len(s.batch) > 0 {
+			s.hold()
+		}
 	}
 	s.batch = e.append(s.batch)
 }
 
-// flush sends the batch to the requester.
+// relayOut is how many bytes a batch has more than the replies in it.
+const relayOut = relayHeader + sealNonce + sealTag
+
+// hold lays the batch by that may not be sent yet.
+func (s *relaySession) hold() {
+	if len(s.held) >= relayHeld/batchMax {
+		s.r.tally.note(excessive, s.r.c.Now(), func() any { return s.requester.String() })
+	} else {
+		s.held = append(s.held, s.batch)
+	}
+	s.batch = nil
+}
+
+// release sends what waited for the requester to show where it is.
+func (s *relaySession) release() {
+	s.flush()
+	for _, b := range s.held {
+		s.batch = b
+		s.flush()
+	}
+	s.held = nil
+}
+
+// flush sends the batch to the requester, if that may have so much.
 func (s *relaySession) flush() {
-	if len(s.batch) == 0 {
+	size := int64(relayOut + len(s.batch))
+	shown := s.trusted || s.proved.Load()
+	if len(s.batch) == 0 || !shown && s.credit.Load() < size {
 		return
+	}
+	if !shown {
+		s.credit.Add(-size)
 	}
 	now := s.r.c.Now()
 	s.seq++

@@ -43,13 +43,17 @@ const (
 	kindBatch                       // relay to operator: these replies came
 )
 
-// relayFlagSigned is the one flag: of a ticket, that the offer is to be signed; of an offer, that it is.
-const relayFlagSigned = 1
+// Flags.
+const (
+	relayFlagSigned = 1 // of a ticket, that the offer is to be signed; of an offer, that it is
+	relayFlagEarly  = 2 // of an order, that it was sent with the ticket, before there was an offer
+)
 
 // relayHead is what all of them begin with.
 type relayHead struct {
 	Kind     relayKind
 	Signed   bool
+	Early    bool
 	Sweep    uint64
 	Operator [8]byte
 	Time     time.Time
@@ -62,6 +66,9 @@ func (h relayHead) append(b []byte) []byte {
 	flags := byte(0)
 	if h.Signed {
 		flags = relayFlagSigned
+	}
+	if h.Early {
+		flags |= relayFlagEarly
 	}
 	b = append(b, wireVersion, typeRelay, byte(h.Kind), flags)
 	b = binary.BigEndian.AppendUint64(b, h.Sweep)
@@ -84,14 +91,16 @@ func parseRelayHead(b []byte) (relayHead, error) {
 		return relayHead{}, errTooLong
 	case !isRelay(b):
 		return relayHead{}, errors.New("datagram is not about relaying")
-	case b[4] != wireVersion || b[6] < byte(kindTicket) || b[6] > byte(kindBatch) || b[7]&^relayFlagSigned != 0:
+	case b[4] != wireVersion || b[6] < byte(kindTicket) || b[6] > byte(kindBatch) || b[7]&^(relayFlagSigned|relayFlagEarly) != 0:
 		return relayHead{}, errVersion
 	}
-	h := relayHead{Kind: relayKind(b[6]), Signed: b[7]&relayFlagSigned != 0, Sweep: binary.BigEndian.Uint64(b[8:]), Operator: [8]byte(b[16:]),
+	h := relayHead{Kind: relayKind(b[6]), Signed: b[7]&relayFlagSigned != 0, Early: b[7]&relayFlagEarly != 0, Sweep: binary.BigEndian.Uint64(b[8:]), Operator: [8]byte(b[16:]),
 		Seq: binary.BigEndian.Uint32(b[32:]), Body: int(binary.BigEndian.Uint16(b[36:]))}
 	ms := binary.BigEndian.Uint64(b[24:])
 	size := relayHeader + h.Body
 	switch {
+	case h.Early && h.Kind != kindOrder:
+		return h, errVersion
 	case h.Kind == kindTicket:
 		size = ticketSize + h.Body
 	case h.Kind == kindOffer && h.Signed:
@@ -192,6 +201,7 @@ type offer struct {
 	Name  string
 	Nonce [16]byte // of the keys of this sweep's orders and batches
 	Links []relayLink
+	Early bool              // the relay takes orders that come before its offer is read
 	Key   ed25519.PublicKey // the relay's, of one that was opened
 }
 
@@ -201,6 +211,7 @@ type offerBody struct {
 	Name  string      `cbor:"2,keyasint"`
 	Nonce []byte      `cbor:"3,keyasint"`
 	Links []offerLink `cbor:"4,keyasint"`
+	Early bool        `cbor:"5,keyasint,omitempty"`
 }
 
 type offerLink struct {
@@ -212,7 +223,7 @@ type offerLink struct {
 
 // marshal returns the datagram, sealed by box, which belongs to own, and signed if private is not nil.
 func (o offer) marshal(box cipher.AEAD, own ed25519.PublicKey, private ed25519.PrivateKey) ([]byte, error) {
-	in := offerBody{Host: o.Host[:], Name: o.Name, Nonce: o.Nonce[:]}
+	in := offerBody{Host: o.Host[:], Name: o.Name, Nonce: o.Nonce[:], Early: o.Early}
 	for _, l := range o.Links {
 		link := offerLink{Addr: l.Prefix.Addr().AsSlice(), Bits: uint8(l.Prefix.Bits()), MAC: []byte{}}
 		if l.MAC != [6]byte{} {
@@ -259,7 +270,7 @@ func openOffer(h relayHead, b []byte, box cipher.AEAD) (offer, error) {
 	if err := decode(tolerant, raw, &in); err != nil {
 		return offer{}, err
 	}
-	o := offer{relayHead: h, Name: in.Name, Key: key}
+	o := offer{relayHead: h, Name: in.Name, Early: in.Early, Key: key}
 	if len(in.Host) != len(o.Host) || len(in.Nonce) != len(o.Nonce) || len(in.Links) == 0 || len(in.Links) > maxLinks || reports.ValidName(in.Name) != nil {
 		return o, errors.New("offer is broken")
 	}

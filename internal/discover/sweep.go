@@ -60,6 +60,9 @@ type SweepConfig struct {
 type Known struct {
 	ID ID
 	At netip.AddrPort // where it answered; not valid: it can't be asked by unicast
+	// Bits and MAC are what Answer.Bits and Host.MAC said, 0 if that is not known. A relay is asked sooner of which they are.
+	Bits int
+	MAC  [6]byte
 }
 
 // Answer is one host's reply.
@@ -67,6 +70,7 @@ type Answer struct {
 	Host      Host
 	From      netip.AddrPort
 	Interface string
+	Bits      int           // length of the prefix of the IPv4 network that was asked and that From is in; 0: it was asked by itself
 	After     time.Duration // since the first request was sent
 	Edition   uint16        // of what the host says of itself
 }
@@ -190,9 +194,11 @@ type sweep struct {
 	readers sync.WaitGroup
 
 	census       *census.Sweep
-	start        time.Time // when the first request went out
-	second       time.Time // when the question in the original form is put again; zero: it was, or is not to be
-	retry        time.Time // when missing pages are asked for again
+	first        *census.Ask // the first request, if it went out with tickets
+	ahead        [][]packet  // that came before everything was ready for them
+	start        time.Time   // when the first request went out
+	second       time.Time   // when the question in the original form is put again; zero: it was, or is not to be
+	retry        time.Time   // when missing pages are asked for again
 	hosts        map[ID]*heard
 	known        map[ID]netip.AddrPort
 	answered     map[netip.AddrPort]bool // addresses asked one by one that have
@@ -228,9 +234,17 @@ func (s *sweep) run(ctx context.Context) error {
 	for _, w := range s.ways {
 		s.readers.Go(func() { w.read(readers, s.raw) })
 	}
-	s.census = census.New(s.plan())
 	if s.start.IsZero() { // else it began with the tickets
 		s.start = time.Now()
+	}
+	switch begun, err := s.begun(); {
+	case err != nil:
+		return err
+	case !begun:
+		s.census = census.New(s.plan(s.ways, s.relayTrip()))
+	}
+	for _, list := range s.ahead {
+		s.raw <- list
 	}
 	if !s.c.Sealed {
 		return s.runOriginal(ctx)
@@ -241,14 +255,14 @@ func (s *sweep) run(ctx context.Context) error {
 	return err
 }
 
-// plan returns what the algorithm has to know.
-func (s *sweep) plan() census.Config {
+// plan returns what the algorithm has to know to ask on these ways, which are relays that far away if that is not 0.
+func (s *sweep) plan(ways []*way, trip time.Duration) census.Config {
 	c := census.Config{Sweep: s.c.ID, Limit: s.c.Wait, Salt: rand.Uint64, Rate: census.DefaultRate, Filter: s.filterRoom()}
 	for id := range s.known {
 		c.Known = append(c.Known, id)
 	}
 	var nets []netip.Prefix
-	for _, w := range s.ways {
+	for _, w := range ways {
 		c.Open = c.Open || len(w.networks) > 0 || w.gap > 0
 		c.Range = c.Range || w.gap > 0
 		c.Late = c.Late || w.late
@@ -268,8 +282,8 @@ func (s *sweep) plan() census.Config {
 	if c.Wireless {
 		c.Rate = census.WirelessRate
 	}
-	if len(s.stats.Relays) > 0 {
-		c.Rate, c.Trip = min(c.Rate, relayRate), s.relayTrip()
+	if trip > 0 {
+		c.Rate, c.Trip = min(c.Rate, relayRate), trip
 	}
 	c.Most = room(nets)
 	return c

@@ -130,7 +130,7 @@ func NewWatch(c WatchConfig) (*Watch, error) {
 			w.targets = append(w.targets, watchTarget{way, to})
 		}
 	}
-	plan := w.s.plan()
+	plan := w.s.plan(w.s.ways, 0)
 	w.w = census.NewWatch(census.WatchConfig{Sweep: w.s.c.ID, Salt: rand.Uint64(), Targets: len(w.targets), Cycle: c.Cycle, Beat: c.Beat,
 		Room: w.s.filterRoom() - watchOverhead, Rate: windowRate * plan.Rate, Lost: c.Loss, Since: c.Since})
 	for _, a := range c.Hosts {

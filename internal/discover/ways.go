@@ -30,6 +30,8 @@ type way struct {
 
 	relay *relayPath // nil: it leads straight to the hosts
 
+	opened time.Time // when the sweep's first request left, if that was with the tickets or is to be made up for; see begun
+
 	gap  time.Duration // between two datagrams, where many hosts are asked one by one
 	last time.Time     // when the last one went out
 }
@@ -249,6 +251,16 @@ func (w *way) asked(from netip.AddrPort) bool {
 	bare := from.Addr().WithZone("")
 	return w.single[from] ||
 		slices.ContainsFunc(w.networks[from.Port()], func(p netip.Prefix) bool { return p.Contains(bare) })
+}
+
+// bitsOf returns the length of the prefix of the IPv4 network that was asked and that the address is in, or 0.
+func (w *way) bitsOf(from netip.AddrPort) int {
+	for _, p := range w.networks[from.Port()] {
+		if from.Addr().Is4() && p.Bits() > 0 && p.Contains(from.Addr()) {
+			return p.Bits()
+		}
+	}
+	return 0
 }
 
 // send sends one datagram; a broadcast leaves by the way's own interface even where two are in the same network, and one that
