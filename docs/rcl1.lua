@@ -123,7 +123,8 @@ end
 local function relay(tvb, pinfo, tree)
   local kind, last = tvb(6, 1):uint(), tvb:len()
   local len = tvb(36, 2):uint()
-  pinfo.cols.info = "relay " .. (kinds[kind] or kind) .. " sweep=" .. tostring(tvb(8, 8):uint64()) .. " number=" .. tvb(32, 4):uint()
+  local early = bit.band(tvb(7, 1):uint(), 2) ~= 0 and "early " or ""
+  pinfo.cols.info = "relay " .. early .. (kinds[kind] or kind) .. " sweep=" .. tostring(tvb(8, 8):uint64()) .. " number=" .. tvb(32, 4):uint()
   if (kind == 1 and last ~= 512) or 40 + len > last then tree:add_proto_expert_info(short) return last end
   if kind == 1 then
     for _, d in ipairs(ticket) do value(tree, f["relay_" .. d[1]], tvb(d[3], d[4]), d[5]) end

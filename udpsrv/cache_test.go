@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -85,6 +87,31 @@ func TestCacheRoundTrip(t *testing.T) {
 	}
 	if errs.Len() > 0 {
 		t.Errorf("warnings: %s", errs)
+	}
+}
+
+// What a relay's first request is signed for is remembered, and only what can be right is used.
+func TestCachedRelays(t *testing.T) {
+	t.Parallel()
+	a, _ := quietApp(t)
+	c := a.openCache()
+	pi := hostNamed("pi1", 0xaa)
+	pi.MAC, pi.Key, pi.Open = net.HardwareAddr{2, 0, 0, 0, 0, 7}, make([]byte, 32), false
+	heard := heardFrom(pi, "10.9.0.1:37030")
+	heard.Bits = 24
+	c.learn(sweepOf(heard), "far")
+	a.save(c)
+	c = a.openCache()
+	far := []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}
+	want := discover.Known{ID: pi.ID, At: netip.MustParseAddrPort("10.9.0.1:37030"), Bits: 24, MAC: [6]byte{2, 0, 0, 0, 0, 7}}
+	if got := c.relays(far); len(got) != 1 || got[0] != want {
+		t.Errorf("relays() = %+v, want %+v", got, want)
+	}
+	for _, mac := range []string{"", "02:00", "02:00:00:00:00:00:00:07", "x"} {
+		c.Hosts[0].MAC = mac
+		if got := c.relays(far); len(got) != 1 || got[0].Bits != 0 || got[0].MAC != [6]byte{} {
+			t.Errorf("relays() with the MAC %q = %+v, want one without MAC and network", mac, got)
+		}
 	}
 }
 

@@ -359,16 +359,38 @@ func (b batches) Lost(_ int, up bool, at time.Duration, rnd *rand.Rand) bool {
 // By way of a relay, rounds leave each other more time and are believed less: what gets lost there are many replies at once.
 func TestRelayLosesBatches(t *testing.T) {
 	t.Parallel()
-	wrong := 0
-	const sweeps = 1000
-	for i := range uint64(sweeps) {
-		const trip = 5 * time.Millisecond
-		got := world{n: 8, loss: batches{}, far: trip, configure: func(c *Config) { c.Most, c.Trip = smallNetwork, trip }}.run(i)
-		if got.Complete && got.heard < 8 {
-			wrong++
+	for _, early := range []bool{false, true} {
+		wrong := 0
+		const sweeps = 1000
+		for i := range uint64(sweeps) {
+			const trip = 5 * time.Millisecond
+			got := world{n: 8, loss: batches{}, far: trip, early: early, configure: func(c *Config) { c.Most, c.Trip = smallNetwork, trip }}.run(i)
+			if got.Complete && got.heard < 8 {
+				wrong++
+			}
+		}
+		t.Logf("begun early: %v: %d wrong", early, wrong)
+		if wrong > sweeps/500 {
+			t.Errorf("begun early: %v: %d of %d sweeps missed a host and said that they were complete", early, wrong, sweeps)
 		}
 	}
-	if wrong > sweeps/500 {
-		t.Errorf("%d of %d sweeps missed a host and said that they were complete", wrong, sweeps)
+}
+
+// A sweep that begins before it is known how far the hosts are sends the rest when that is, and waits for its answers.
+func TestBegunEarly(t *testing.T) {
+	t.Parallel()
+	const guess, trip = 150 * time.Millisecond, 40 * time.Millisecond
+	s := New(Config{Sweep: 1, Open: true, Most: smallNetwork, Trip: guess, Filter: 1000, Limit: time.Minute, Salt: func() uint64 { return 1 }})
+	asks, _, _ := s.Next(0)
+	if len(asks) != 1 || asks[0].Seq != 1 || asks[0].Round != 1 {
+		t.Fatalf("first requests = %+v, want one to everybody", asks)
+	}
+	s.Arrived(trip, trip+time.Millisecond)
+	asks, wake, done := s.Next(trip + time.Millisecond)
+	if len(asks) != 1 || asks[0].Seq != 2 || asks[0].Round != 1 || done {
+		t.Errorf("then = %+v, want the second copy", asks)
+	}
+	if soonest, latest := 2*trip+time.Millisecond, trip+guess; wake < soonest || wake > latest {
+		t.Errorf("the round lasts until %v, want answers to the second copy to be here, from %v, and not %v", wake, soonest, latest)
 	}
 }

@@ -21,6 +21,7 @@ type world struct {
 	resolve   bool // hosts have to resolve the requester's address
 	deaf      map[int]bool
 	far       time.Duration         // there and back, beside what it takes on a network
+	early     bool                  // the first request is sent before it is known how far that is
 	six       int                   // the first so many hosts hear only what is for those that are asked late
 	late      map[int]time.Duration // hosts that are silent before
 	limit     time.Duration
@@ -127,12 +128,7 @@ func (w world) run(seed uint64) outcome {
 		}
 	}
 	now := time.Duration(0)
-	for {
-		asks, wake, done := s.Next(now)
-		if done {
-			out.ends = now
-			break
-		}
+	send := func(asks []Ask) {
 		for _, a := range asks {
 			out.requestBytes += simRequest
 			for i := range w.n {
@@ -142,6 +138,20 @@ func (w world) run(seed uint64) outcome {
 				heap.Push(&q, event{at: now + w.far/2 + oneWay(rnd), host: i, ask: &a})
 			}
 		}
+	}
+	if w.early {
+		asks, _, _ := s.Next(0)
+		send(asks)
+		now = w.far
+		s.Arrived(w.far, now)
+	}
+	for {
+		asks, wake, done := s.Next(now)
+		if done {
+			out.ends = now
+			break
+		}
+		send(asks)
 		if len(q) == 0 || q[0].at >= wake {
 			now = max(wake, now)
 			continue

@@ -111,7 +111,7 @@
 //	relay:   4  1  version: 1
 //	relay:   5  1  type: 4
 //	relay:   6  1  kind: 1 ticket, 2 offer, 3 order, 4 batch
-//	relay:   7  1  flags: 1 of a ticket, the offer is to be signed, and of an offer, it is
+//	relay:   7  1  flags: 1 of a ticket, the offer is to be signed, and of an offer, it is; 2 of an order, it comes with the ticket
 //	relay:   8  8  sweep id
 //	relay:  16  8  operator key id
 //	relay:  24  8  time: milliseconds since 1970
@@ -132,7 +132,7 @@
 //
 // The offer has no more bytes than the ticket. Its body is sealed like a reply's: the relay's public key, a nonce, and in AES-256-GCM
 // one CBOR map: 1 bytes host id, 2 text host name, 3 bytes nonce of 16, 4 list of links, each a list: address, length of the prefix,
-// MAC (6 bytes, or none). The links are those whose address lies in the network of the ticket. Signed offers have the relay's
+// MAC (6 bytes, or none), 5 true: the relay takes early orders. The links are those whose address lies in the network of the ticket. Signed offers have the relay's
 // signature over all before it behind the body.
 //
 // The operator now signs requests as if he were the relay: with its address, prefix and MAC on a link. They are good on that
@@ -146,6 +146,13 @@
 // the host that is to be asked (4 bytes; 0: all, by the broadcast address), and a request without tail; without a request it ends
 // the sweep. A batch is replies, each: link (1), address of the host (4), length (2), the reply as it came. Each number counts
 // once, and one that is 64 below the highest not at all.
+//
+// An early order (flag 2) follows the ticket at once, with the sweep's first request, to a relay whose key, address, prefix and MAC are
+// known from earlier. Its key is the one that a nonce of zeros gives, and its link 255: that whose address the request names. Orders
+// are numbered together, early or not. Who knows nothing of early orders drops them; the operator sends the request again when
+// an offer does not say that they are taken, or has other links. An early order proves nothing of where it comes from. So up to the first
+// other one no more bytes go back than came, and up to 128 kB of replies wait; unless the operator has proved within the last ten minutes
+// that he is at that address.
 //
 // The relay sends what it is ordered to if that is a request of this sweep, signed (which the hosts check) with the operator's key
 // id, with its own address, prefix and MAC on that link, from now, without a broker and another port; and no more than 250 a

@@ -32,7 +32,7 @@ func (rc *recruiting) able(k Known) bool {
 	prefix := netip.PrefixFrom(k.At.Addr(), k.Bits)
 	_, wide := broadcastOf(prefix)
 	_, known := rc.s.opener.known(k.ID)
-	return prefix.IsValid() && wide && known && k.MAC != [6]byte{}
+	return k.Bits > 0 && prefix.IsValid() && wide && known && k.MAC != [6]byte{}
 }
 
 // order sends a known host the first request after its ticket. It must be able.

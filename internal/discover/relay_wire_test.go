@@ -71,7 +71,7 @@ func TestTicketRefuses(t *testing.T) {
 func TestOffer(t *testing.T) {
 	t.Parallel()
 	op, host := newKey(t, "op"), newKey(t, "host")
-	o := offer{relayHead: relayHead{Sweep: 7, Seq: 3, Operator: op.ID(), Time: time.UnixMilli(5).UTC()}, Host: ID{1, 2}, Name: "pizero2", Nonce: [16]byte{9, 8}}
+	o := offer{relayHead: relayHead{Sweep: 7, Seq: 3, Operator: op.ID(), Time: time.UnixMilli(5).UTC()}, Host: ID{1, 2}, Name: "pizero2", Nonce: [16]byte{9, 8}, Early: true}
 	for i := range maxLinks {
 		o.Links = append(o.Links, relayLink{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i), 4}), 24), MAC: [6]byte{2, 0, 0, 0, 0, byte(i)}})
 	}
@@ -183,6 +183,7 @@ func FuzzRelay(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(sealRelay(nil, relayHead{Kind: kindOrder, Sweep: 7, Seq: 1}, order{request: []byte("x")}.append(nil), nonceBox(f)))
+	f.Add(sealRelay(nil, relayHead{Kind: kindOrder, Early: true, Sweep: 7, Seq: 1}, order{link: earlyLink, request: []byte("x")}.append(nil), nonceBox(f)))
 	f.Add(entry{from: netip.MustParseAddr("10.9.1.4"), reply: []byte("one")}.append(nil))
 	f.Add(order{request: []byte("x")}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -42,6 +42,7 @@ type Spy struct {
 	id      [8]byte
 	secrets map[[ed25519.PublicKeySize]byte]Secret
 	relays  map[spiedRelay][2]cipher.AEAD // of orders, of batches
+	met     map[netip.AddrPort]Secret     // shared with relays whose offer was seen, in any sweep: for early orders
 }
 
 // spiedRelay names a sweep by way of a relay.
@@ -55,7 +56,7 @@ const maxSpied = 4096
 
 // NewSpy returns a Spy with an operator's key, or with none.
 func NewSpy(k Key) *Spy {
-	s := &Spy{key: k, secrets: map[[ed25519.PublicKeySize]byte]Secret{}, relays: map[spiedRelay][2]cipher.AEAD{}}
+	s := &Spy{key: k, secrets: map[[ed25519.PublicKeySize]byte]Secret{}, relays: map[spiedRelay][2]cipher.AEAD{}, met: map[netip.AddrPort]Secret{}}
 	if k != nil {
 		s.own, s.id = public(k), k.ID()
 	}

@@ -3,6 +3,7 @@ package discover
 import (
 	"crypto/cipher"
 	"crypto/ed25519"
+	"net/netip"
 )
 
 // relay says what a datagram about relaying is. Orders and batches can be opened of whom the offer was seen.
@@ -23,7 +24,7 @@ func (s *Spy) relay(f Frame) Sighting {
 	case kindOffer:
 		s.offer(&out, h, f)
 	case kindOrder:
-		s.order(&out, f, s.relays[spiedRelay{h.Sweep, f.To}][0])
+		s.order(&out, f, s.ordersTo(&out, h, f.To))
 	case kindBatch:
 		s.batch(&out, f, s.relays[spiedRelay{h.Sweep, f.From}][1])
 	}
@@ -85,6 +86,10 @@ func (s *Spy) offer(out *Sighting, h relayHead, f Frame) {
 	if len(s.relays) >= maxSpied {
 		clear(s.relays)
 	}
+	if len(s.met) >= maxSpied {
+		clear(s.met)
+	}
+	s.met[f.From] = secret
 	s.relays[spiedRelay{h.Sweep, f.From}] = [2]cipher.AEAD{orders, batches}
 }
 
@@ -103,6 +108,23 @@ func unsealed(out *Sighting, f Frame, box cipher.AEAD) []byte {
 	return body
 }
 
+// ordersTo returns what opens orders to a relay, or nil.
+func (s *Spy) ordersTo(out *Sighting, h relayHead, relay netip.AddrPort) cipher.AEAD {
+	if !h.Early {
+		return s.relays[spiedRelay{h.Sweep, relay}][0]
+	}
+	out.add("early", true)
+	secret, ok := s.met[relay]
+	if !ok {
+		return nil
+	}
+	box, _, err := relayKeys(secret, h.Sweep, [16]byte{})
+	if err != nil {
+		return nil
+	}
+	return box
+}
+
 func (s *Spy) order(out *Sighting, f Frame, box cipher.AEAD) {
 	body := unsealed(out, f, box)
 	if body == nil {
@@ -117,7 +139,9 @@ func (s *Spy) order(out *Sighting, f Frame, box cipher.AEAD) {
 		out.add("end", true)
 		return
 	}
-	out.add("link", o.link)
+	if o.link != earlyLink {
+		out.add("link", o.link)
+	}
 	if o.to.IsValid() {
 		out.add("to", o.to.String())
 	}

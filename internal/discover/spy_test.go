@@ -63,13 +63,19 @@ func spiedOn(t testing.TB, op, host trust.Key) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begin, _, err := relayKeys(secret, 4243, [16]byte{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := sealRelay(nil, relayHead{Kind: kindOrder, Early: true, Sweep: 4243, Seq: 1, Operator: op.ID(), Time: time.UnixMilli(5)},
+		order{link: earlyLink, request: mustSign(t, q, op)}.append(nil), begin)
 	head := relayHead{Kind: kindOrder, Sweep: 4242, Seq: 1, Operator: op.ID(), Time: time.UnixMilli(5)}
 	order := sealRelay(nil, head, order{to: netip.MustParseAddr("10.9.1.5"), request: mustSign(t, q, op)}.append(nil), orders)
 	head.Kind = kindBatch
 	batch := sealRelay(nil, head, entry{from: netip.MustParseAddr("10.9.1.5"), reply: sealed}.append(nil), batches)
 	hello := Hello{Host: plain.Host, Seq: 5, Time: time.UnixMilli(5)}
 	return map[string][]byte{"request": withTail(mustSign(t, q, op)), "unsigned": mustMarshal(t, question(4243, 1)), "open": page, "reply": sealed,
-		"hello": hello.marshal(host), "ticket": paper, "offer": made, "order": order, "batch": batch,
+		"hello": hello.marshal(host), "ticket": paper, "offer": made, "order": order, "early": early, "batch": batch,
 		"original": []byte(`{"cmd":"status","replyto":"pibot01","topic":"/stat/data","id":1241}`), "what": []byte("\x01\x02 else"), "cut": page[:40]}
 }
 
@@ -94,6 +100,8 @@ func TestSpy(t *testing.T) {
 		{"ticket", "own=true requester=192.168.1.7 relay=10.9.1.4 network=10.9.0.0/16 signature=good", "network=10.9.0.0/16 signature=not checked"},
 		{"offer", "own=true signature=good sealed=opened host=a001020304050607 hostname=pizero2 links=[10.9.1.4/24]", "signature=good sealed=for another key"},
 		{"order", "sealed=opened link=0 to=10.9.1.5 {request sweep=4242", "sealed=for others, or its offer was not seen"},
+		{"early", "order sweep=4243 number=1 operator=", "early=true sealed=for others, or its offer was not seen"},
+		{"early", "early=true sealed=opened {request sweep=4242", "early=true sealed=for others, or its offer was not seen"},
 		{"batch", "sealed=opened {replies from=10.9.1.5 host=a001020304050607", "sealed=for others, or its offer was not seen"},
 		{"original", "original cmd=status replyto=pibot01 topic=/stat/data id=1241", ""},
 		{"what", "unknown begins=010220656c7365", ""},

@@ -41,8 +41,9 @@ func TestWireshark(t *testing.T) {
 		t.Fatal(err)
 	}
 	order := sealRelay(nil, relayHead{Kind: kindOrder, Sweep: 4243, Seq: 9, Time: time.UnixMilli(5)}, []byte("x"), nonceBox(t))
+	early := sealRelay(nil, relayHead{Kind: kindOrder, Early: true, Sweep: 4245, Seq: 1, Time: time.UnixMilli(5)}, []byte("x"), nonceBox(t))
 	file := filepath.Join(t.TempDir(), "x.pcap")
-	writePcap(t, file, withTail(mustSign(t, q, key)), mustSign(t, watch, key), reply, box, hello.marshal(key), paper, order, reply[:40], []byte(`{"cmd":"status"}`))
+	writePcap(t, file, withTail(mustSign(t, q, key)), mustSign(t, watch, key), reply, box, hello.marshal(key), paper, order, early, reply[:40], []byte(`{"cmd":"status"}`))
 	cmd := exec.Command("tshark", "-n", "-r", file, "-X", "lua_script:../../docs/rcl1.lua", "-V")
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	out, err := cmd.CombinedOutput()
@@ -55,7 +56,7 @@ func TestWireshark(t *testing.T) {
 		"Changed within (ms): 1500", "Hosts named: a001020304050607", "Filter: f1f2", "Hashes of the filter: 7", "Rollcall reply", "Host: a001020304050607", "First seq heard: 1",
 		"Replies sent: 2", "Delay (us): 33", "pizero2", "Body, encrypted: eeee", "Rollcall hello", "Time: Feb  2, 2026 02:40:00.123000000 UTC",
 		"Host's public key: ", "Rollcall relay", "Kind: ticket (1)", "Relay: ::ffff:10.9.1.4", "Network: ::ffff:10.9.0.0", "Prefix length: 16",
-		"Kind: order (3)", "Sweep: 4243", "Number: 9", "Datagram is cut off"} {
+		"Kind: order (3)", "Sweep: 4243", "Number: 9", "Sweep: 4245", "Flags: 2", "Datagram is cut off"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("tshark does not show %q", want)
 		}
