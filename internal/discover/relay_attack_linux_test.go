@@ -74,6 +74,21 @@ func (a *attacker) session() (o offer, orders, batches cipher.AEAD) {
 	t.Helper()
 	send(t, a.conn, a.sign(a.n.op, nil))
 	b := receive(t, a.conn, patience)
+	o, secret := a.read(b)
+	orders, batches, err := relayKeys(secret, o.Sweep, o.Nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b) > ticketSize {
+		t.Errorf("offer has %d bytes, more than its ticket", len(b))
+	}
+	return o, orders, batches
+}
+
+// read opens an offer, and returns the secret that is shared with its host too.
+func (a *attacker) read(b []byte) (offer, Secret) {
+	t := a.n.t
+	t.Helper()
 	h, err := parseRelayHead(b)
 	if err != nil {
 		t.Fatalf("offer %x: %v", b, err)
@@ -87,19 +102,14 @@ func (a *attacker) session() (o offer, orders, batches cipher.AEAD) {
 		t.Fatal(err)
 	}
 	box, err := seal(secret, h.Sweep)
-	if err == nil {
-		o, err = openOffer(h, b, box)
-	}
-	if err == nil {
-		orders, batches, err = relayKeys(secret, h.Sweep, o.Nonce)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(b) > ticketSize {
-		t.Errorf("offer has %d bytes, more than its ticket", len(b))
+	o, err := openOffer(h, b, box)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return o, orders, batches
+	return o, secret
 }
 
 func TestRelayAttacks(t *testing.T) { t.Parallel(); inNamespace(t, relayAttacks) }

@@ -46,22 +46,10 @@ func (a *attacker) start(sweep uint64, from string) *starter {
 		h, _ = parseRelayHead(b)
 	}
 	s.got = len(b)
-	key, err := offerKey(h, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := share(a.n.op, key, public(a.n.op), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	box, err := seal(secret, sweep)
-	if err == nil {
-		s.offer, err = openOffer(h, b, box)
-	}
-	if err == nil {
-		s.orders, s.boxed, err = relayKeys(secret, sweep, s.offer.Nonce)
-	}
-	if err == nil {
+	var secret Secret
+	s.offer, secret = a.read(b)
+	var err error
+	if s.orders, s.boxed, err = relayKeys(secret, sweep, s.offer.Nonce); err == nil {
 		s.early, _, err = relayKeys(secret, sweep, [16]byte{})
 	}
 	if err != nil || !s.offer.Early {
