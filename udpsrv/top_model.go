@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -178,8 +177,7 @@ func (m *topModel) message(key string, msg bus.Message) {
 func (s *topService) message(tail string, msg bus.Message) {
 	switch tail {
 	case "description":
-		var d reports.Service
-		if reports.Depth(msg.Payload) <= reports.MaxDepth && json.Unmarshal(msg.Payload, &d) == nil && d.Validate() == nil && d.Name == s.name {
+		if d, err := reports.ParseService(msg.Payload, s.name); err == nil {
 			s.described, s.function, s.points, s.simulated = true, d.Function, d.Points, d.Simulated
 		}
 	case "status":
