@@ -366,7 +366,7 @@ func (s *sweep) conclude(interrupted bool) {
 	}
 	s.stats.Rounds, s.stats.RequestLoss, s.stats.ReplyLoss, s.stats.Drops = r.Rounds, r.RequestLoss, r.ReplyLoss, r.Drops
 	s.stats.Unasked = s.unsent.all()
-	if why := s.unsent.why(); why != "" {
+	if why := s.unsent.why(s.stats.Unasked); why != "" {
 		s.stats.Complete, s.stats.PMiss = false, 1
 		s.stats.Why = strings.TrimPrefix(s.stats.Why+"; "+why, "; ")
 	}

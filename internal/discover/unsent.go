@@ -90,10 +90,10 @@ func (u *unsent) all() []Unasked {
 	return out
 }
 
-// why returns what keeps a sweep from being complete, "" if nothing does.
-func (u *unsent) why() string {
+// why returns what keeps a sweep from being complete, of which all is what could not be asked; "" if nothing does.
+func (u *unsent) why(all []Unasked) string {
 	var out []string
-	for _, one := range u.all() {
+	for _, one := range all {
 		out = append(out, one.String())
 	}
 	for _, err := range u.short {
