@@ -1,12 +1,10 @@
 package lab
 
 import (
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -32,20 +30,8 @@ func TestInstall(t *testing.T) {
 			t.Fatalf("install.sh %q: %v\n%s", args, err, out)
 		}
 	}
-	files := func() (out []string) {
-		err := filepath.WalkDir(dest, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				out = append(out, strings.TrimPrefix(path, dest))
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
 	run()
-	installed := files()
+	installed := Files(t, dest)
 	for _, want := range []string{"/usr/local/bin/udpsrv", "/etc/rollcall/rollcall.yaml", "/usr/local/share/man/man1/udpsrv.1", "/usr/local/share/man/man1/udpsrv-get.1",
 		"/usr/local/share/man/man8/udpmon.8", "/usr/local/share/man/man8/agentd.8", "/usr/local/share/bash-completion/completions/udpsrv",
 		"/usr/local/share/zsh/site-functions/_udpsrv", "/usr/local/share/fish/vendor_completions.d/udpsrv.fish"} {
@@ -59,7 +45,7 @@ func TestInstall(t *testing.T) {
 		}
 	}
 	run("--remove")
-	if left := files(); len(left) > 0 {
+	if left := Files(t, dest); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
 }

@@ -1,33 +1,14 @@
 package systemd
 
 import (
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"rollcall/lab"
 )
-
-// files returns the files below root.
-func files(t *testing.T, root string) []string {
-	t.Helper()
-	var out []string
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			out = append(out, strings.TrimPrefix(path, root))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(out)
-	return out
-}
 
 func TestInstallAndUninstall(t *testing.T) {
 	lab.Need(t, "make")
@@ -51,7 +32,7 @@ func TestInstallAndUninstall(t *testing.T) {
 		"/usr/local/lib/sysusers.d/rollcall.conf", "/usr/local/lib/tmpfiles.d/rollcall.conf",
 	}
 	pages := 0
-	got := slices.DeleteFunc(files(t, root), func(f string) bool { // lab.TestInstall knows the pages by name
+	got := slices.DeleteFunc(lab.Files(t, root), func(f string) bool { // lab.TestInstall knows the pages by name
 		page := strings.HasPrefix(f, "/usr/local/share/")
 		if page {
 			pages++
@@ -62,7 +43,7 @@ func TestInstallAndUninstall(t *testing.T) {
 		t.Errorf("installed %d pages and completions, and\n%q\nwant\n%q", pages, got, want)
 	}
 	run("uninstall")
-	if got := files(t, root); len(got) > 0 {
+	if got := lab.Files(t, root); len(got) > 0 {
 		t.Errorf("uninstall left %q", got)
 	}
 
@@ -81,7 +62,7 @@ func TestInstallAndUninstall(t *testing.T) {
 	if got, err := os.ReadFile(config); err != nil || string(got) != string(mine) {
 		t.Errorf("the changed configuration is %q, %v", got, err)
 	}
-	if got := files(t, root); len(got) != 1 {
+	if got := lab.Files(t, root); len(got) != 1 {
 		t.Errorf("left: %q, want the changed configuration alone", got)
 	}
 }
