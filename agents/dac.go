@@ -246,7 +246,7 @@ func (o *dacOptions) Validate() error {
 		if err := out.validate(at, name, o.Driver); err != nil {
 			return err
 		}
-		pins = append(pins, sensorPin{at + ".pin", out.Pin})
+		pins = append(pins, sensorPin{at: at + ".pin", pin: out.Pin})
 		place := cmp.Or(out.Pin, out.Channel, name)
 		if other, twice := first[place]; twice {
 			return config.At(at, "%q is what %s has already", place, other)

@@ -142,7 +142,7 @@ func (o *dht22Options) Validate() error {
 	case o.Chip != "" && o.Driver == dht22DriverGoDHT:
 		return config.At("chip", "go-dht knows only the first one")
 	}
-	return checkPins(o.Chip, sensorPin{"pin", o.Pin})
+	return checkPins(o.Chip, sensorPin{at: "pin", pin: o.Pin})
 }
 
 // dht22Driver is the seam to the hardware. A value in doubt may be another than was sent. An error that is errDHT22Read may not come

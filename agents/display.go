@@ -95,7 +95,7 @@ func (o *displayOptions) Validate() error {
 			return config.At(key, "the line must be named, such as 17, GPIO17 or pin11")
 		}
 	}
-	if err := checkPins(o.Chip, sensorPin{"stb", o.STB}, sensorPin{"clk", o.CLK}, sensorPin{"dio", o.DIO}); err != nil {
+	if err := checkPins(o.Chip, sensorPin{at: "stb", pin: o.STB}, sensorPin{at: "clk", pin: o.CLK}, sensorPin{at: "dio", pin: o.DIO}); err != nil {
 		return err
 	}
 	seen := map[string]string{}

@@ -1,7 +1,6 @@
 package agents
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +123,7 @@ const execTimeout = 5 * time.Second
 
 // timeout returns how long the command may run.
 func (o *execOptions) timeout() time.Duration {
-	return cmp.Or(time.Duration(o.Timeout), min(execTimeout, sampleTimeout(time.Duration(o.Poll))))
+	return timeoutOr(o.Timeout, execTimeout, o.Poll)
 }
 
 // Warnings says why the program can't be run.

@@ -59,38 +59,24 @@ func gpioPinForm(pin string) string {
 	return ""
 }
 
-// pins returns the pins of a set-up in the order of the document's kinds, each with where it stands and the path of its point.
-func (o *gpioOptions) pins() (out [][3]string) {
-	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
-		out = append(out, [3]string{"outputs." + name, "output/" + name, o.Outputs[name].Pin})
-	}
-	for _, name := range slices.Sorted(maps.Keys(o.Inputs)) {
-		out = append(out, [3]string{"inputs." + name, "input/" + name, o.Inputs[name].Pin})
-	}
-	for _, name := range slices.Sorted(maps.Keys(o.PWM)) {
-		out = append(out, [3]string{"pwm." + name, "pwm/" + name, o.PWM[name].Pin})
-	}
-	for _, name := range slices.Sorted(maps.Keys(o.Servos)) {
-		out = append(out, [3]string{"servos." + name, "servo/" + name, o.Servos[name].Pin})
-	}
-	return out
-}
-
 // checkPins refuses pins that are no lines and a pin that stands twice, as far as that can be seen without the chip, so that a start with
 // it is refused before anything runs.
 func (o *gpioOptions) checkPins() error {
-	first := map[string]string{}
-	for _, p := range o.pins() {
-		at, path, pin := p[0], p[1], p[2]
-		line, err := headerLine(o.Chip, pin)
-		if err != nil {
-			return config.At(at+".pin", "%w", err)
-		}
-		line = cmp.Or(line, strings.ToLower(pin))
-		if other, twice := first[line]; twice {
-			return config.At(at+".pin", "%q is %s, which %s has already", pin, line, other)
-		}
-		first[line] = path
+	var pins []sensorPin
+	add := func(section, kind, name, pin string) {
+		pins = append(pins, sensorPin{section + "." + name + ".pin", pin, kind + "/" + name})
 	}
-	return nil
+	for _, name := range slices.Sorted(maps.Keys(o.Outputs)) {
+		add("outputs", "output", name, o.Outputs[name].Pin)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Inputs)) {
+		add("inputs", "input", name, o.Inputs[name].Pin)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.PWM)) {
+		add("pwm", "pwm", name, o.PWM[name].Pin)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Servos)) {
+		add("servos", "servo", name, o.Servos[name].Pin)
+	}
+	return checkPins(o.Chip, pins...)
 }

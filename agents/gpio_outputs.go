@@ -98,7 +98,7 @@ func (a *gpioAgent) carryOut(c output.Change, now time.Time) {
 func (a *gpioAgent) switchBy(s *gpioState, bank *output.Bank, now time.Time) time.Time {
 	for _, c := range bank.Due(now) {
 		l := s.byPath["output/"+c.Name]
-		if l == nil || l.out == nil || l.hold == nil || l.hold.line == nil || c.On && !bank.State(c.Name).On {
+		if l == nil || l.out == nil || !l.hold.held() || c.On && !bank.State(c.Name).On {
 			continue
 		}
 		if err := l.drive(c.On); err != nil {

@@ -1,7 +1,6 @@
 package agents
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +80,7 @@ const pingTimeout = time.Second
 
 // timeout returns how long a request may take.
 func (o *pingOptions) timeout() time.Duration {
-	return cmp.Or(time.Duration(o.Timeout), min(pingTimeout, sampleTimeout(time.Duration(o.Poll))))
+	return timeoutOr(o.Timeout, pingTimeout, o.Poll)
 }
 
 // Validate checks the options without the network.

@@ -1,11 +1,13 @@
 package agents
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"rollcall/config"
 	"rollcall/gpio"
@@ -13,17 +15,22 @@ import (
 
 // What can be said of pins and devices without the hardware, so that the check of a configuration says it with file and line.
 
+// piHeader is a chip with the lines of a Raspberry Pi's header.
+var piHeader = sync.OnceValue(func() gpio.ChipInfo {
+	header := gpio.ChipInfo{Lines: make([]gpio.LineInfo, gpioHeaderLines)}
+	for i := range header.Lines {
+		header.Lines[i] = gpio.LineInfo{Offset: i, Name: fmt.Sprintf("GPIO%d", i)}
+	}
+	return header
+})
+
 // headerLine returns which line of a Raspberry Pi's header a pin of a chip means, or "" if only the chip can tell. A position of the
 // header that is no line is an error.
 func headerLine(chip, pin string) (line string, err error) {
 	if chip != "" && chip != gpioSim && !slices.Contains(gpio.HeaderLabels(), chip) {
 		return "", nil
 	}
-	header := gpio.ChipInfo{Lines: make([]gpio.LineInfo, gpioHeaderLines)}
-	for i := range header.Lines {
-		header.Lines[i] = gpio.LineInfo{Offset: i, Name: fmt.Sprintf("GPIO%d", i)}
-	}
-	offset, err := header.Find(pin)
+	offset, err := piHeader().Find(pin)
 	switch digits, position := strings.CutPrefix(strings.ToLower(pin), "pin"); {
 	case err == nil:
 		return "line " + strconv.Itoa(offset), nil
@@ -33,8 +40,8 @@ func headerLine(chip, pin string) (line string, err error) {
 	return "", nil
 }
 
-// sensorPin is a pin in the options, and where it stands there.
-type sensorPin struct{ at, pin string }
+// sensorPin is a pin in the options, where it stands there, and whose it is, "" if that says enough.
+type sensorPin struct{ at, pin, path string }
 
 // checkPins refuses pins that are no lines, and two that are one line, as far as that can be seen without the chip: the same word on any
 // chip, and two words for one line on a chip with the lines of a Raspberry Pi. What is left out is passed over.
@@ -57,7 +64,7 @@ func checkPins(chip string, pins ...sensorPin) error {
 		if other, twice := first[word]; twice {
 			return config.At(p.at, "%q is %s, which %s has already", p.pin, word, other)
 		}
-		first[word] = p.at
+		first[word] = cmp.Or(p.path, p.at)
 	}
 	return nil
 }

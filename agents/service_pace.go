@@ -30,9 +30,12 @@ func (s *service) pace(p reports.Point, r rules) rules {
 
 // unpaced says which of the points can't be polled so often, or nil.
 func (s *service) unpaced(points []reports.Point, every time.Duration) error {
+	if every == 0 {
+		return nil
+	}
 	for _, p := range points {
 		f := s.filters[p.Path]
-		if f == nil || s.schedule.points[p.Path] == nil || every == 0 {
+		if f == nil || s.schedule.points[p.Path] == nil {
 			continue
 		}
 		if least := s.leastPoll(f.own); every < least {

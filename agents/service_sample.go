@@ -27,6 +27,11 @@ func sampleTimeout(every time.Duration) time.Duration {
 	return min(every/5*4, mostTimeout)
 }
 
+// timeoutOr returns how long a sample may take that the options give so long; 0: as long as is usual, or less where that is polled often.
+func timeoutOr(said reports.Duration, usual time.Duration, poll reports.Duration) time.Duration {
+	return cmp.Or(time.Duration(said), min(usual, sampleTimeout(time.Duration(poll))))
+}
+
 // leastPollFor returns the shortest poll that leaves a sample so much time.
 func leastPollFor(timeout time.Duration) time.Duration { return timeout * 5 / 4 }
 

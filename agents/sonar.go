@@ -120,7 +120,7 @@ func (o *sonarOptions) Validate() error {
 	case o.Echo == "":
 		return config.At("echo", "is missing: the line of Echo, as GPIO24")
 	}
-	return checkPins(o.Chip, sensorPin{"trigger", o.Trigger}, sensorPin{"echo", o.Echo})
+	return checkPins(o.Chip, sensorPin{at: "trigger", pin: o.Trigger}, sensorPin{at: "echo", pin: o.Echo})
 }
 
 // leastPoll is one cycle more than the samples take, and a quarter for the host.
