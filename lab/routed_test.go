@@ -297,7 +297,7 @@ func TestSpyOnTheLAN(t *testing.T) {
 // calls itself complete is, both while the hosts' keys are not known and when they are, and the first request goes with the ticket.
 func TestRoutedNetworksWithLosses(t *testing.T) {
 	Need(t)
-	const hosts, patient = 8, 20
+	const hosts, patient = 10, 20 // each takes 20 tickets a minute
 	r := NewRouted(t, 1, hosts, 2*time.Millisecond, 0.1)
 	for i := 2; i < 2+hosts; i++ {
 		r.BootFar(t, i, "")
