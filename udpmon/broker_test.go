@@ -191,10 +191,11 @@ func TestSocketDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := m.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan error, 1)
 	go func() { done <- m.run(context.Background()) }()
-	<-m.ready
-	_ = m.conn.Close()
 	select {
 	case err := <-done:
 		if err == nil || !strings.HasPrefix(err.Error(), "responder: ") {

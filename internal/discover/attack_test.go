@@ -201,6 +201,7 @@ func flood(ctx context.Context, t testing.TB, to netip.AddrPort, perSecond int) 
 		kinds = append(kinds, b)
 	}
 	kinds = append(kinds, bytes.Repeat([]byte(`{"cmd":[`), 100), append(bytes.Repeat([]byte(`{"cmd":`), 100), bytes.Repeat([]byte(`}`), 100)...))
+	kinds = append(kinds, nil, []byte("x"))
 	const tick = 2 * time.Millisecond
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()

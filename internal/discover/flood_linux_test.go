@@ -147,3 +147,35 @@ func TestIdleHostSleeps(t *testing.T) {
 	}
 	t.Errorf("threads of an idle host were woken %d times in spans of 1.5 s, want a span without", got)
 }
+
+// TestFloodedHostIsSeldomWoken: datagrams that come one by one, tens of thousands a second, do not wake a host each.
+func TestFloodedHostIsSeldomWoken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("loads a core")
+	}
+	t.Parallel()
+	c := spawn(t, "closed")
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(c.addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	const perSecond, span = 50_000, 500 * time.Millisecond
+	var got []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); { // a loaded machine may not get to send them one by one at first
+		before, start, sent := c.wakeups(t), time.Now(), 0
+		for took := time.Duration(0); took < span; took = time.Since(start) {
+			for ; sent < int(took.Seconds()*perSecond); sent++ {
+				if _, err := conn.Write(make([]byte, 100)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		woken := int(c.wakeups(t) - before)
+		if sent >= perSecond/4 && woken < sent/10 {
+			return
+		}
+		got = append(got, fmt.Sprintf("%d for %d datagrams", woken, sent))
+	}
+	t.Errorf("threads of a flooded host were woken %v, want a span with fewer than a tenth", got)
+}

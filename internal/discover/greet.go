@@ -23,6 +23,7 @@ const (
 // and BYE when it stops. It belongs to one goroutine.
 type greeter struct {
 	r      *Responder
+	send   func(b, oob []byte, to netip.AddrPort) error
 	joined map[int]bool
 	seq    uint32
 	last   []netip.Prefix // the addresses that were told last
@@ -30,7 +31,7 @@ type greeter struct {
 
 // greet serves until ctx ends. It does nothing while nothing changes.
 func (r *Responder) greet(ctx context.Context, ready chan<- struct{}) {
-	g := &greeter{r: r, joined: map[int]bool{}}
+	g := &greeter{r: r, send: r.in.sender().send, joined: map[int]bool{}}
 	g.look()
 	close(ready)
 	changes := make(chan struct{}, 1)
@@ -81,7 +82,9 @@ func (g *greeter) join() []iface {
 	if err != nil {
 		return nil // what is joined stays joined
 	}
-	join(g.r.c.Conn, list, g.joined)
+	if g.r.six {
+		join(g.r.in.join, list, g.joined)
+	}
 	return list
 }
 
@@ -138,19 +141,18 @@ func (g *greeter) say(bye bool) {
 
 // sayOn sends a hello to everybody on f.
 func (g *greeter) sayOn(f iface, b []byte) {
-	conn := g.r.c.Conn
 	for _, p := range f.Prefixes {
 		if to, ok := broadcastOf(p); ok && f.Flags&net.FlagBroadcast != 0 {
 			oob := (&ipv4.ControlMessage{Src: p.Addr().AsSlice(), IfIndex: f.Index}).Marshal()
-			_, _, _ = conn.WriteMsgUDPAddrPort(b, oob, netip.AddrPortFrom(to, HelloPort)) // see say
+			_ = g.send(b, oob, netip.AddrPortFrom(to, HelloPort)) // see say
 		}
 	}
 	for _, l := range f.peers() {
-		_, _, _ = conn.WriteMsgUDPAddrPort(b, nil, netip.AddrPortFrom(l.peer, HelloPort)) // see say
+		_ = g.send(b, nil, netip.AddrPortFrom(l.peer, HelloPort)) // see say
 	}
-	if p, ok := f.own6(); ok && isSix(conn) && f.joinable() {
+	if p, ok := f.own6(); ok && g.r.six && f.joinable() {
 		oob := (&ipv6.ControlMessage{Src: p.Addr().AsSlice(), IfIndex: f.Index, HopLimit: maxHops}).Marshal()
-		_, _, _ = conn.WriteMsgUDPAddrPort(b, oob, netip.AddrPortFrom(group, HelloPort)) // see say
+		_ = g.send(b, oob, netip.AddrPortFrom(group, HelloPort)) // see say
 	}
 }
 
@@ -163,7 +165,7 @@ func ListenHello(ctx context.Context) (*net.UDPConn, error) {
 	}
 	conn := p.(*net.UDPConn)
 	if list, err := interfaces(); err == nil {
-		join(conn, list, map[int]bool{})
+		join(joining(conn), list, map[int]bool{})
 	}
 	return conn, nil
 }

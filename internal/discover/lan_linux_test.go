@@ -182,7 +182,7 @@ func nsHost(t *testing.T, home *os.File, bridge string, i byte, port int, change
 			return
 		}
 		b := newBed(t, fmt.Sprintf("0.0.0.0:%d", port), change)
-		join(b.r.c.Conn, list, map[int]bool{}) // before it is swept; the responder does so when it is run
+		join(joining(b.r.c.Conn), list, map[int]bool{}) // before it is swept; the responder does so when it is run
 		b.r.ifaces = func() ([]iface, error) { return list, nil }
 		made <- b
 	}()

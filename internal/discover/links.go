@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,25 +31,43 @@ func (r *Responder) arrival(d *datagram, set *settings) (f iface, o outcome) {
 	return f, answered
 }
 
-// control reads on which interface the datagram came in and where it was sent to.
+// came is what the kernel says of how a datagram came in.
+type came struct {
+	oob   []byte // in which it says so
+	iface int
+	dst   netip.Addr
+	hops  int // that were left, IPv6
+}
+
+// control reads on which interface the datagram came in and where it was sent to. Most have come as the one before.
 func (r *Responder) control(d *datagram) bool {
-	if !r.six {
-		var cm ipv4.ControlMessage
-		if cm.Parse(d.oob) != nil {
+	if len(d.oob) == 0 || !bytes.Equal(d.oob, r.came.oob) {
+		c, err := parseControl(d.oob, r.six)
+		if err != nil {
 			return false
 		}
-		d.iface = cm.IfIndex
-		d.dst, _ = netip.AddrFromSlice(cm.Dst)
-		return true
+		r.came = c
 	}
-	var cm ipv6.ControlMessage
-	if cm.Parse(d.oob) != nil {
-		return false
+	d.iface, d.dst = r.came.iface, r.came.dst
+	return !r.six || d.src.Addr().Is4() || r.came.hops == maxHops // with fewer it may have come through a router
+}
+
+// parseControl reads the control message of a socket, which is an IPv6 one if six.
+func parseControl(oob []byte, six bool) (c came, err error) {
+	var dst net.IP
+	if six {
+		var cm ipv6.ControlMessage
+		err = cm.Parse(oob)
+		c.iface, c.hops, dst = cm.IfIndex, cm.HopLimit, cm.Dst
+	} else {
+		var cm ipv4.ControlMessage
+		err = cm.Parse(oob)
+		c.iface, dst = cm.IfIndex, cm.Dst
 	}
-	d.iface = cm.IfIndex
-	d.dst, _ = netip.AddrFromSlice(cm.Dst)
-	d.dst = d.dst.Unmap()
-	return d.src.Addr().Is4() || cm.HopLimit == maxHops // with fewer it may have come through a router
+	c.oob = bytes.Clone(oob)
+	c.dst, _ = netip.AddrFromSlice(dst)
+	c.dst = c.dst.Unmap()
+	return c, err
 }
 
 // broadcast reports whether a datagram was sent to more hosts than this one.

@@ -1,15 +1,15 @@
 package discover
 
 import (
-	"net"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // memInfo returns the state of a socket; zeros where the kernel (before 4.12) does not say.
-func memInfo(conn *net.UDPConn) socketState {
+func memInfo(conn syscall.Conn) socketState {
 	const alloc, rcvbuf, dropped, fields = 0, 1, 8, 9 // SK_MEMINFO_RMEM_ALLOC, _RCVBUF, _DROPS and _VARS of linux/sock_diag.h
 	raw, err := conn.SyscallConn()
 	if err != nil {

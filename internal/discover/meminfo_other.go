@@ -2,10 +2,10 @@
 
 package discover
 
-import "net"
+import "syscall"
 
 // memInfo knows nothing: only Linux says.
-func memInfo(*net.UDPConn) socketState { return socketState{} }
+func memInfo(syscall.Conn) socketState { return socketState{} }
 
 // wireless reports whether the interface is one of a wireless network; only Linux says.
 func wireless(string) bool { return false }

@@ -75,7 +75,7 @@ func (e *Ear) withSockets(ctx context.Context, list []iface, port uint16, why er
 			continue
 		}
 		udp := conn.(*net.UDPConn)
-		join(udp, list, map[int]bool{})
+		join(joining(udp), list, map[int]bool{})
 		e.conns = append(e.conns, udp)
 	}
 	if len(e.conns) == 0 {

@@ -244,11 +244,7 @@ func (r *Responder) begin(d *datagram, t ticket, op *operator, set *settings) (*
 	if s.early, _, err = relayKeys(*op.secret, t.Sweep, [16]byte{}); err != nil {
 		return nil, sendFailed, err
 	}
-	send, err := newSender(r.c.Conn)
-	if err != nil {
-		return nil, sendFailed, err
-	}
-	s.send = send.send
+	s.send = r.in.sender().send
 	for _, f := range r.list {
 		if len(set.interfaces) == 0 || slices.Contains(set.interfaces, f.Name) {
 			s.open(f, t.Network, set)

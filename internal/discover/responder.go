@@ -44,7 +44,7 @@ const (
 
 // ResponderConfig says how a host answers.
 type ResponderConfig struct {
-	Conn       *net.UDPConn // from Listen; closed by Run
+	Conn       *net.UDPConn // from Listen; Run takes it over, and closes it
 	Interfaces []string     // answer only what comes in on these; empty: all
 	Legacy     bool         // obey requests in the original form
 	Open       bool         // obey unsigned sealed requests
@@ -99,7 +99,8 @@ type Responder struct {
 	ifaces     func() ([]iface, error)
 	list       map[int]iface
 	machine    machine
-	listed     time.Time                                    // when list was made
+	listed     time.Time // when list was made
+	replies    *sender
 	reply      func(b, oob []byte, to netip.AddrPort) error // sends, never waits
 	buf        [maxReply]byte
 	sealBuf    [MaxRequest]byte
@@ -108,7 +109,10 @@ type Responder struct {
 	replay     *recent[uint64, struct{}]
 	sweeps     *recent[uint64, *sweepState]
 	slots      slots
-	wake       time.Time // the socket's read deadline: of the next slot
+	came       came      // the last datagram
+	wake       time.Time // of the next slot: until then a read may wait
+	in         *receiver // from Run on
+	flood      surge
 	noID       *recent[uint64, struct{}]
 	sealedRate *limiter
 	jsonRate   *limiter
@@ -180,12 +184,12 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	replies, err := newSender(c.Conn)
+	replies, err := newSender(c.Conn) // until Run takes the socket over
 	if err != nil {
 		return nil, err
 	}
 	r := &Responder{
-		c: c, seed: maphash.MakeSeed(), ifaces: interfaces, reply: replies.send, sources: map[sourceKey][]byte{},
+		c: c, seed: maphash.MakeSeed(), ifaces: interfaces, replies: replies, reply: replies.send, sources: map[sourceKey][]byte{},
 		published:  once{seen: newRecent[uint64, struct{}](onceAge, onceCap)},
 		jobs:       make(chan job, jobQueue),
 		names:      make(chan job, jobQueue/4),
@@ -246,6 +250,9 @@ func (r *Responder) Stats() map[string]uint64 { return r.tally.all() }
 
 // Run answers until ctx ends, and returns nil then. It can run once.
 func (r *Responder) Run(ctx context.Context) error {
+	if err := r.open(); err != nil {
+		return err
+	}
 	inner, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.publisher(inner) })
@@ -255,7 +262,7 @@ func (r *Responder) Run(ctx context.Context) error {
 	ready := make(chan struct{})
 	wg.Go(func() {
 		r.greet(inner, ready)
-		_ = r.c.Conn.Close() // nothing was to be kept
+		_ = r.in.close() // nothing was to be kept
 	})
 	<-ready
 	r.relays.start(inner, &wg)
@@ -270,16 +277,25 @@ func (r *Responder) Run(ctx context.Context) error {
 	return err
 }
 
+// open takes the socket over.
+func (r *Responder) open() (err error) {
+	if r.in, err = newReceiver(r.c.Conn); err != nil {
+		if r.links != nil {
+			_ = r.links.Close() // nothing was read
+		}
+		r.introducer.close()
+		return err
+	}
+	r.replies.by(r.in)
+	return nil
+}
+
 // read handles datagrams until the socket is closed. Other errors of a datagram socket are about one datagram, or pass.
 func (r *Responder) read() error {
 	const maxErrors = 100 // in a row
-	in, err := newReceiver(r.c.Conn)
-	if err != nil {
-		return err
-	}
 	for failed := 0; ; {
 		r.due(r.c.Now())
-		n, err := in.read()
+		n, err := r.in.read(r.wake)
 		if timedOut(err) {
 			continue
 		}
@@ -291,15 +307,18 @@ func (r *Responder) read() error {
 			continue
 		}
 		failed = 0
-		r.takeAll(in, n)
+		r.takeAll(n)
+		if r.flood.on && n < atATime {
+			r.in.gather(r.wake)
+		}
 	}
 }
 
 // takeAll handles the datagrams that were read.
-func (r *Responder) takeAll(in *receiver, n int) {
-	now := r.c.Now()
+func (r *Responder) takeAll(n int) {
+	now, bad := r.c.Now(), n
 	for i := range n {
-		d, err := in.datagram(i)
+		d, err := r.in.datagram(i)
 		if err != nil {
 			r.tally.note(readFailed, now, func() any { return err })
 			continue
@@ -307,6 +326,9 @@ func (r *Responder) takeAll(in *receiver, n int) {
 		d.at = now
 		src := d.src
 		o, why := r.handle(&d)
+		if o.good() {
+			bad--
+		}
 		r.tally.note(o, now, func() any {
 			if why != nil {
 				return src.String() + ": " + why.Error()
@@ -314,6 +336,7 @@ func (r *Responder) takeAll(in *receiver, n int) {
 			return src.String()
 		})
 	}
+	r.flood.add(bad, now)
 	if r.stale.CompareAndSwap(true, false) {
 		r.refresh(now, 0)
 	}

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 
@@ -50,26 +51,32 @@ func (f iface) facing6(a netip.Addr) (netip.Addr, bool) {
 	return p.Addr(), ok
 }
 
-// join joins the group on interfaces where it is not joined yet; joined holds the indexes of those where it is. An interface
+// join joins the group, by member, on interfaces where it is not joined yet; joined holds the indexes of those where it is. An interface
 // that has come to be, or has got its first IPv6 address, is joined the next time. Where that fails IPv4 still serves.
-func join(conn *net.UDPConn, list []iface, joined map[int]bool) {
-	if !isSix(conn) {
-		return
-	}
+func join(member func(index int) error, list []iface, joined map[int]bool) {
 	there := map[int]bool{}
-	p := ipv6.NewPacketConn(conn)
 	for _, f := range list {
 		there[f.Index] = true
 		if joined[f.Index] || !f.joinable() {
 			continue
 		}
-		err := p.JoinGroup(&net.Interface{Index: f.Index, Name: f.Name}, &net.UDPAddr{IP: group.AsSlice()})
-		joined[f.Index] = err == nil
+		joined[f.Index] = member(f.Index) == nil
 	}
 	for index := range joined {
 		if !there[index] {
 			delete(joined, index) // the kernel has given up the membership with the interface
 		}
+	}
+}
+
+// joining returns what joins the group by a socket; one of IPv4 joins nothing.
+func joining(conn *net.UDPConn) func(index int) error {
+	if !isSix(conn) {
+		return func(int) error { return errors.ErrUnsupported }
+	}
+	p := ipv6.NewPacketConn(conn)
+	return func(index int) error {
+		return p.JoinGroup(&net.Interface{Index: index}, &net.UDPAddr{IP: group.AsSlice()})
 	}
 }
 

@@ -224,14 +224,10 @@ func (r *Responder) due(now time.Time) {
 			heap.Pop(&r.slots)
 		}
 	}
-	wake := time.Time{}
+	r.wake = time.Time{}
 	if len(r.slots) > 0 {
 		at, _ := r.slots[0].Due()
-		wake = time.Now().Add(at.Sub(r.c.Now()))
-	}
-	if wake != r.wake {
-		r.wake = wake
-		_ = r.c.Conn.SetReadDeadline(wake) // only a closed socket refuses; the reader will see
+		r.wake = time.Now().Add(at.Sub(r.c.Now()))
 	}
 }
 

@@ -42,7 +42,12 @@ type sender struct {
 
 func newSender(conn *net.UDPConn) (*sender, error) {
 	raw, err := conn.SyscallConn()
-	s := &sender{raw: raw, six: isSix(conn)}
+	return senderOn(raw, isSix(conn)), err
+}
+
+// senderOn returns what sends by a socket, which is an IPv6 one if six.
+func senderOn(raw syscall.RawConn, six bool) *sender {
+	s := &sender{raw: raw, six: six}
 	s.do = func(fd uintptr) bool {
 		tellErrors(int(fd), s.six, true)
 		defer tellErrors(int(fd), s.six, false)
@@ -53,8 +58,11 @@ func newSender(conn *net.UDPConn) (*sender, error) {
 			}
 		}
 	}
-	return s, err
+	return s
 }
+
+// by has it send by the socket of r from now on.
+func (s *sender) by(r *receiver) { s.raw = r.raw }
 
 // tellErrors has the kernel say, while it is on, that a datagram was dropped because the table of neighbours or the queue of
 // the interface was full; else it does not. It is on while something is sent and no longer, because it has the errors of others

@@ -24,6 +24,9 @@ type sender struct{ conn *net.UDPConn }
 
 func newSender(conn *net.UDPConn) (*sender, error) { return &sender{conn}, nil }
 
+// by has it send by the socket of r from now on.
+func (s *sender) by(r *receiver) { s.conn = r.conn }
+
 func (s *sender) send(b, oob []byte, to netip.AddrPort) error {
 	_, _, err := s.conn.WriteMsgUDPAddrPort(b, oob, to)
 	return err
