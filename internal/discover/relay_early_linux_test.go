@@ -263,6 +263,29 @@ func earlySweeps(t *testing.T) {
 	}
 }
 
+func TestEarlyRepliesWaitForOtherRelays(t *testing.T) { t.Parallel(); inNamespace(t, earlyAndSlow) }
+
+// earlyAndSlow sweeps two networks, of which one has nobody in it any longer: what comes from the other while its relay is looked
+// for counts.
+func earlyAndSlow(t *testing.T) {
+	n := newRouted(t)
+	const hosts = 3
+	for i := byte(1); i <= hosts; i++ {
+		n.host(i, nil)
+	}
+	found, _ := n.sweep(SweepConfig{Known: knows(n.keys)}, "10.78.0.11")
+	if len(found) != hosts {
+		t.Fatalf("%d hosts answered, want %d", len(found), hosts)
+	}
+	k := Known{ID: found[0].Host.ID, At: found[0].From, Bits: found[0].Bits}
+	copy(k.MAC[:], found[0].Host.MAC)
+	got, stats := gather(t, SweepConfig{Sealed: true, Key: n.op, Known: knows(n.keys), Wait: patience, Subnets: []netip.Prefix{netip.MustParsePrefix("10.78.0.0/16")},
+		Relays: []Known{k, {ID: ID{9}, At: netip.MustParseAddrPort("10.78.5.9:37030")}}})
+	if len(got) != hosts || !stats.Complete || stats.ReplyLoss != 0 || stats.RequestLoss != 0 || len(stats.Relays) != 1 {
+		t.Errorf("%d hosts, %+v, want %d and nothing lost", len(got), stats, hosts)
+	}
+}
+
 // datagramsOn returns the UDP datagrams that have passed.
 func datagramsOn(t *testing.T, fd int) (out [][]byte) {
 	t.Helper()
