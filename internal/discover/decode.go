@@ -55,6 +55,7 @@ func (d *decoder) body(b *ReplyBody) error {
 		return fmt.Errorf("%d keys are too many", pairs)
 	}
 	var seen [maxPairs]uint64
+	last := uint64(0) // nearly all write their keys in order, as they should
 	for i := range pairs {
 		key, err := d.expect(cborNumber, "a whole number for a key")
 		if err != nil {
@@ -63,10 +64,10 @@ func (d *decoder) body(b *ReplyBody) error {
 		switch {
 		case key > math.MaxInt64: // as other decoders have it
 			return fmt.Errorf("key %d is too large", key)
-		case slices.Contains(seen[:i], key):
+		case key <= last && slices.Contains(seen[:i], key):
 			return fmt.Errorf("key %d stands there twice", key)
 		}
-		seen[i] = key
+		seen[i], last = key, max(key, last)
 		if key == 11 {
 			d.simulated, err = d.expect(cborNumber, "a number")
 		} else {
@@ -229,8 +230,14 @@ func (d *decoder) list(most uint64) (int, error) {
 func (d *decoder) string() (string, error) {
 	if d.at < len(d.raw) {
 		// Short ones, as nearly all are, without another call: below their kind the difference wraps to more than 24.
-		start := d.at + 1
-		if n := d.raw[d.at] - cborText<<5; n < 24 && int(n) <= len(d.raw)-start {
+		start, n := d.at+1, d.raw[d.at]-cborText<<5
+		if n == 24 && start < len(d.raw) { // the length is the next byte
+			n = d.raw[start]
+			start++
+		} else if n > 23 {
+			n = 255
+		}
+		if n < 255 && int(n) <= len(d.raw)-start {
 			d.at = start + int(n)
 			return d.text[start:d.at], nil
 		}

@@ -81,6 +81,20 @@ func (r *Keyring) find(host ed25519.PublicKey) (held, bool) {
 	return h, ok
 }
 
+// acquaint finds what the hosts of sealed replies share, by the keys that they say are theirs.
+func (r *Keyring) acquaint(list []packet, hosts []acquaintance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range list {
+		if !list[i].sealed() {
+			continue
+		}
+		if key, err := list[i].reply.sealedKey(); err == nil {
+			hosts[i].held, hosts[i].has = r.secrets[[ed25519.PublicKeySize]byte(key)]
+		}
+	}
+}
+
 func (r *Keyring) set(host ed25519.PublicKey, h held) {
 	at := [ed25519.PublicKeySize]byte(host)
 	r.mu.Lock()

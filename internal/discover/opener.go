@@ -65,9 +65,43 @@ func (o *opener) find(id ID) (ed25519.PublicKey, bool) {
 	return key, ok
 }
 
+// acquaintance is what is known of the host of a reply before it is opened; nothing, if it was not looked for.
+type acquaintance struct {
+	key  ed25519.PublicKey
+	same bool // it is the key that the reply has
+	held held
+	has  bool
+}
+
+// openAll opens the packets that are sealed. What is known of their hosts is looked for beforehand: looks into the same two tables one
+// after the other wait for memory side by side.
+func (o *opener) openAll(list []packet, m *tray) {
+	m.reuse(len(list))
+	for i := range list {
+		r := &list[i].reply
+		if key, err := r.sealedKey(); err == nil && list[i].sealed() {
+			if known, ok := o.known(r.Host); ok {
+				m.hosts[i] = acquaintance{key: known, same: bytes.Equal(known, key)}
+			}
+		}
+	}
+	o.ring.acquaint(list, m.hosts)
+	for i := range list {
+		if p := &list[i]; p.sealed() {
+			p.err = o.openOf(m.hosts[i], p.b, &p.reply, p.from.Addr(), m)
+		}
+		m.left--
+	}
+}
+
 // open opens the body of r, which b was parsed to. It fills in r.HostKey. With errKeyChanged and errNotIntroduced the body has
 // been opened all the same. m is for this caller alone.
 func (o *opener) open(b []byte, r *Reply, from netip.Addr, m *tray) error {
+	return o.openOf(acquaintance{}, b, r, from, m)
+}
+
+// openOf is open for the reply of a host of which as much is known already.
+func (o *opener) openOf(a acquaintance, b []byte, r *Reply, from netip.Addr, m *tray) error {
 	if r.Sweep != o.sweep {
 		return errors.New("it belongs to another sweep")
 	}
@@ -75,14 +109,17 @@ func (o *opener) open(b []byte, r *Reply, from netip.Addr, m *tray) error {
 	if err != nil {
 		return err
 	}
-	known, ok := o.find(r.Host)
-	same := ok && bytes.Equal(known, key)
+	known, ok := a.key, a.key != nil
+	if !ok {
+		known, ok = o.find(r.Host)
+	}
+	same := a.same || ok && bytes.Equal(known, key)
 	if same {
 		r.HostKey = known
 	} else {
 		r.HostKey = bytes.Clone(key) // the datagram need not be kept for it
 	}
-	if err := o.unseal(b, r, same, from, m); err != nil {
+	if err := o.unseal(a, b, r, same, from, m); err != nil {
 		return err
 	}
 	switch {
@@ -104,8 +141,11 @@ func (o *opener) open(b []byte, r *Reply, from netip.Addr, m *tray) error {
 }
 
 // unseal opens the body with the secret that is shared with r.HostKey. familiar is true if that key is known.
-func (o *opener) unseal(b []byte, r *Reply, familiar bool, from netip.Addr, m *tray) error {
-	h, ok := o.ring.find(r.HostKey)
+func (o *opener) unseal(a acquaintance, b []byte, r *Reply, familiar bool, from netip.Addr, m *tray) error {
+	h, ok := a.held, a.has
+	if !ok {
+		h, ok = o.ring.find(r.HostKey)
+	}
 	if ok {
 		err := o.try(b, r, h.Secret, m)
 		if !errors.Is(err, errSeal) || !h.told {
@@ -146,17 +186,21 @@ func (o *opener) try(b []byte, r *Reply, s Secret, m *tray) error {
 	return r.openBox(b, box, m)
 }
 
-// parse reads a datagram that came in, and opens it if it is sealed for us. m is where what it says is put.
-func (s *sweep) parse(p *packet, m *tray) {
-	p.reply, p.err = ParseReply(p.b)
-	switch {
-	case p.err != nil || p.reply.Flags&FlagSealed == 0:
-	case s.opener == nil:
-		p.err = errors.New("it is encrypted and there is no key")
-	case !p.way.asked(p.from):
-		p.err = errors.New("that address was not asked")
-	default:
-		p.err = s.opener.open(p.b, &p.reply, p.from.Addr(), m)
+// parse reads datagrams that came in, and opens those that are sealed for us. m is where what they say is put.
+func (s *sweep) parse(list []packet, m *tray) {
+	for i := range list {
+		p := &list[i]
+		p.err = p.reply.parse(p.b)
+		switch {
+		case !p.sealed():
+		case s.opener == nil:
+			p.err = errors.New("it is encrypted and there is no key")
+		case !p.way.asked(p.from):
+			p.err = errors.New("that address was not asked")
+		}
+	}
+	if s.opener != nil {
+		s.opener.openAll(list, m)
 	}
 }
 
@@ -171,11 +215,7 @@ func (s *sweep) startOpeners(ctx context.Context) {
 					return
 				case list := <-s.raw:
 					s.opening.Add(1)
-					m.reuse(len(list))
-					for i := range list {
-						s.parse(&list[i], &m)
-						m.left--
-					}
+					s.parse(list, &m)
 					select {
 					case s.in <- list:
 						s.opening.Add(-1)

@@ -105,19 +105,24 @@ func clampUint32(d time.Duration) uint32 { return uint32(min(max(d, 0), 1<<32-1)
 
 // ParseReply reads a reply. Everything in it is checked: names are names, texts have no control characters, lists are short.
 // Keys of the body that it does not know are passed over, so that a newer host can say more.
-func ParseReply(b []byte) (Reply, error) {
-	var r Reply
+func ParseReply(b []byte) (r Reply, err error) {
+	err = r.parse(b)
+	return r, err
+}
+
+// parse is ParseReply into r, which is empty.
+func (r *Reply) parse(b []byte) error {
 	switch {
 	case len(b) > MaxRequest:
-		return r, errTooLong
+		return errTooLong
 	case len(b) < replyHeader:
-		return r, fmt.Errorf("reply has %d bytes, at least %d are needed", len(b), replyHeader)
+		return fmt.Errorf("reply has %d bytes, at least %d are needed", len(b), replyHeader)
 	case string(b[:4]) != magic:
-		return r, errors.New("reply does not start with " + magic)
+		return errors.New("reply does not start with " + magic)
 	}
 	r.Flags = ReplyFlags(binary.BigEndian.Uint16(b[6:]))
 	if b[4] != wireVersion || b[5] != typeReply || r.Flags&^knownReplyFlags != 0 {
-		return r, errVersion
+		return errVersion
 	}
 	r.Host, r.Key = ID(b[8:16]), [8]byte(b[16:])
 	r.Sweep = binary.BigEndian.Uint64(b[offSweep:])
@@ -133,22 +138,22 @@ func ParseReply(b []byte) (Reply, error) {
 	rest := b[replyHeader:]
 	if r.Flags&FlagSigned != 0 {
 		if len(rest) < signatureSize {
-			return r, errors.New("reply's signature is cut off")
+			return errors.New("reply's signature is cut off")
 		}
 		r.Signature = [signatureSize]byte(rest[len(rest)-signatureSize:])
 		rest = rest[:len(rest)-signatureSize]
 	}
 	if body := int(binary.BigEndian.Uint16(b[62:])); body != len(rest) {
-		return r, fmt.Errorf("reply's body has %d bytes where it says %d", len(rest), body)
+		return fmt.Errorf("reply's body has %d bytes where it says %d", len(rest), body)
 	}
 	if err := r.check(); err != nil {
-		return r, err
+		return err
 	}
 	if r.Flags&FlagSealed != 0 {
 		r.Box = rest[:len(rest):len(rest)]
-		return r, nil
+		return nil
 	}
-	return r, r.Body.unmarshal(rest, r.Page, newTray(1))
+	return r.Body.unmarshal(rest, r.Page, newTray(1))
 }
 
 // check refuses a header that contradicts itself.

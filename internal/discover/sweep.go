@@ -226,6 +226,9 @@ type packet struct {
 	err   error
 }
 
+// sealed reports whether it is a reply that is to be opened.
+func (p *packet) sealed() bool { return p.err == nil && p.reply.Flags&FlagSealed != 0 }
+
 // run asks and listens until the end.
 func (s *sweep) run(ctx context.Context) error {
 	readers, cancel := context.WithCancel(ctx)

@@ -3,6 +3,7 @@ package discover
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -11,8 +12,9 @@ import (
 // is kept of one reply so keeps the texts of those that came with it. It is for one goroutine and not to be copied; the zero tray
 // is for one reply.
 type tray struct {
-	body []byte // decrypted; used again for the next
-	left int    // replies that are still to come, with the one at hand
+	body  []byte         // decrypted; used again for the next
+	hosts []acquaintance // of the replies
+	left  int            // replies that are still to come, with the one at hand
 
 	texts    strings.Builder
 	services []Service
@@ -38,6 +40,8 @@ func newTray(replies int) *tray { return &tray{left: replies} }
 
 // reuse makes it a tray for the next replies; what it holds is left to those who have it.
 func (m *tray) reuse(replies int) {
+	m.hosts = slices.Grow(m.hosts[:0], replies)[:replies]
+	clear(m.hosts)
 	m.left, m.texts, m.services, m.addrs, m.brokers = replies, strings.Builder{}, nil, nil, nil
 }
 
