@@ -37,7 +37,7 @@ type authority struct {
 type operator struct {
 	id     [8]byte
 	key    ed25519.PublicKey
-	tagger tagger
+	tagger *tagger
 	secret *Secret // nil until first used
 }
 

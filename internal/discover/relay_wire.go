@@ -145,7 +145,7 @@ func (t ticket) sign(k Key) ([]byte, error) {
 }
 
 // ticketTagged reports whether the ticket b has the group tag of the operator.
-func ticketTagged(b []byte, t tagger) bool {
+func ticketTagged(b []byte, t *tagger) bool {
 	tag := t.tag(b[:ticketFields])
 	end := ticketSize - signatureSize
 	return hmac.Equal(tag[:], b[end-groupTagSize:end])

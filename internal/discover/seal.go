@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 )
 
 // Key is the private key of an operator or a host; trust.Key is one.
@@ -135,25 +136,26 @@ func (r *Reply) verify(b []byte, key ed25519.PublicKey) error {
 
 // tagger makes the group tags of one operator: a keyed hash of a request's header, with his public key for the key. The tag
 // is no proof of anything; but who does not know the public key, which is never sent, can't have a host check signatures
-// for nothing.
+// for nothing. It is for one goroutine.
 type tagger struct {
-	key [len(tagLabel) + ed25519.PublicKeySize]byte
+	mac hash.Hash
+	sum [sha256.Size]byte
 }
 
 const tagLabel = "rollcall RCL1 tag"
 
-func newTagger(operator ed25519.PublicKey) (t tagger) {
-	copy(t.key[copy(t.key[:], tagLabel):], operator)
-	return t
+func newTagger(operator ed25519.PublicKey) *tagger {
+	return &tagger{mac: hmac.New(sha256.New, append([]byte(tagLabel), operator...))}
 }
 
-func (t tagger) tag(header []byte) [groupTagSize]byte {
-	sum := mac256(t.key[:], header)
-	return [groupTagSize]byte(sum[:])
+func (t *tagger) tag(header []byte) [groupTagSize]byte {
+	t.mac.Reset() // to where the key has been taken in, which is half of the work
+	t.mac.Write(header)
+	return [groupTagSize]byte(t.mac.Sum(t.sum[:0]))
 }
 
 // sign puts tag and signature into an encoded request.
-func sign(b []byte, private ed25519.PrivateKey, t tagger) {
+func sign(b []byte, private ed25519.PrivateKey, t *tagger) {
 	end := len(b) - signatureSize
 	tag := t.tag(b[:requestHeader])
 	copy(b[end-groupTagSize:], tag[:])
@@ -172,7 +174,7 @@ func (r Request) Sign(k Key) ([]byte, error) {
 }
 
 // tagged reports whether the request b has the group tag of the operator.
-func tagged(b []byte, t tagger) bool {
+func tagged(b []byte, t *tagger) bool {
 	tag := t.tag(b[:requestHeader])
 	end := len(b) - signatureSize
 	return hmac.Equal(tag[:], b[end-groupTagSize:end])
