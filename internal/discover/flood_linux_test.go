@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -178,4 +180,41 @@ func TestFloodedHostIsSeldomWoken(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d for %d datagrams", woken, sent))
 	}
 	t.Errorf("threads of a flooded host were woken %v, want a span with fewer than a tenth", got)
+}
+
+// A host is found again once its link is up again, however it was flooded before and meanwhile, and stops after its link is gone for good.
+func TestFloodOverALinkThatGoes(t *testing.T) { t.Parallel(); inNamespace(t, floodedLink) }
+
+func floodedLink(t *testing.T) {
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() { _ = home.Close() }()
+	for _, args := range []string{"link set lo up", "link add lan0 type bridge", "addr add 10.77.0.1/24 brd + dev lan0", "link set lan0 up"} {
+		ip(t, args)
+	}
+	const port = 37030
+	b := lanHost(t, home, 1, port)
+	b.addr = netip.AddrPortFrom(netip.MustParseAddr("10.77.0.11"), port)
+	ctx, dry := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer dry()
+	wg.Go(func() { pour(ctx, b) })
+	sweep := func() int {
+		got, _ := gather(t, SweepConfig{Sealed: true, Port: port, Wait: 5 * time.Second})
+		return len(got)
+	}
+	for i := range 3 {
+		b.await(malformed, uint64(5000*(i+1)))
+		ip(t, "link set port1 down")
+		ip(t, "link set port1 up")
+		for deadline := time.Now().Add(patience); sweep() != 1; { // the bridge may take its time
+			if time.Now().After(deadline) {
+				t.Fatalf("the host is not found again; outcomes: %v", nonzero(b.r.Stats()))
+			}
+		}
+	}
+	ip(t, "link del port1")
 }

@@ -161,7 +161,7 @@ func TestStopDuringFlood(t *testing.T) {
 	}
 }
 
-// pour sends datagrams as fast as it can, whether somebody listens or not, until ctx ends.
+// pour sends 50,000 datagrams a second, whether somebody listens or not, until ctx ends.
 func pour(ctx context.Context, b *bed) {
 	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(b.addr))
 	if err != nil {
@@ -169,7 +169,12 @@ func pour(ctx context.Context, b *bed) {
 		return
 	}
 	defer func() { _ = conn.Close() }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for ctx.Err() == nil {
-		_, _ = conn.Write([]byte("x")) // that nobody listens any more is no error here
+		for range 50 {
+			_, _ = conn.Write([]byte("x")) // that nobody listens any more, or that there is no way, is no error here
+		}
+		<-tick.C
 	}
 }
