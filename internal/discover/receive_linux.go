@@ -39,12 +39,20 @@ type receiver struct {
 	sources  [atATime]unix.RawSockaddrInet6 // of either family
 	control  [atATime][128]byte
 	bytes    [atATime][reports.MaxRequest + 1]byte
-	until    time.Time
 	more     bool // there may be some that need no waiting for
 	n        int
 	err      error
 	do       func(fd uintptr)
 	span     time.Duration // to gather for
+
+	// What a read waits for: an epoll instance that watches the socket, and tells of it once and no more until it is asked again.
+	ready  *os.File
+	told   syscall.RawConn
+	look   func(ep uintptr) bool
+	fd     int // the socket
+	armed  bool
+	events [1]unix.EpollEvent
+	until  time.Time
 }
 
 // message is struct mmsghdr of recvmmsg(2).
@@ -72,6 +80,9 @@ func newReceiver(conn *net.UDPConn) (*receiver, error) {
 		h.SetIovlen(1)
 	}
 	r.do = r.receive
+	if err := r.watch(); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
 	return r, nil
 }
 
@@ -100,9 +111,7 @@ func detach(conn *net.UDPConn) (*os.File, error) {
 
 // close ends a read that waits, and all later ones with net.ErrClosed.
 func (r *receiver) close() error {
-	// A socket that is not connected can't be shut down, says the kernel, but wakes whoever waits for it.
-	_ = r.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
-	return r.file.Close()
+	return errors.Join(r.ready.Close(), r.file.Close())
 }
 
 // sender returns what sends by this socket.
@@ -123,7 +132,12 @@ func (r *receiver) read(until time.Time) (int, error) {
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(len(r.control[i]))
 	}
-	r.until, r.n, r.err = until, 0, nil
+	if !r.more {
+		if err := r.wait(until); err != nil {
+			return 0, err
+		}
+	}
+	r.n, r.err = 0, nil
 	if r.raw.Control(r.do) != nil {
 		return 0, net.ErrClosed
 	}
@@ -132,41 +146,61 @@ func (r *receiver) read(until time.Time) (int, error) {
 
 // receive is what read does with the socket.
 func (r *receiver) receive(fd uintptr) {
-	if !r.more {
-		if r.err = wait(fd, r.until); r.err != nil {
-			return
-		}
-	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.messages)), atATime, unix.MSG_DONTWAIT, 0, 0)
 	r.more = errno != unix.EAGAIN
 	switch errno {
 	case 0:
 		r.n, r.more = int(n), n == atATime
-	case unix.EINTR, unix.EAGAIN: // the socket may be closed meanwhile, which read sees
+	case unix.EINTR, unix.EAGAIN:
 	default:
 		r.err = errno
 	}
 }
 
-// wait waits for a datagram. That it returns does not mean that there is one.
-func wait(fd uintptr, until time.Time) error {
-	var most *unix.Timespec
-	if !until.IsZero() {
-		left := time.Until(until)
-		if left <= 0 {
-			return os.ErrDeadlineExceeded
-		}
-		t := unix.NsecToTimespec(int64(left))
-		most = &t
+// watch has an epoll instance of its own watch the socket, and Go's poller watch that.
+func (r *receiver) watch() error {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("watch the socket: %w", err)
 	}
-	n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, most, nil)
-	switch {
-	case errors.Is(err, unix.EINTR):
-		return nil
-	case err == nil && n == 0:
-		return os.ErrDeadlineExceeded
+	cerr := r.raw.Control(func(fd uintptr) {
+		r.fd = int(fd)
+		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, r.fd, &unix.EpollEvent{})
+	})
+	if err = errors.Join(cerr, err, unix.SetNonblock(ep, true)); err != nil {
+		_ = unix.Close(ep) // nothing was to be kept
+		return fmt.Errorf("watch the socket: %w", err)
 	}
+	r.ready = os.NewFile(uintptr(ep), "watch of the discovery socket")
+	r.told, err = r.ready.SyscallConn()
+	r.look = r.happened
 	return err
+}
+
+// wait waits for a datagram. That it returns does not mean that there is one.
+func (r *receiver) wait(until time.Time) error {
+	if until != r.until {
+		r.until = until
+		_ = r.ready.SetReadDeadline(until) // only a closed one refuses, which is seen below
+	}
+	err := r.told.Read(r.look)
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return net.ErrClosed
+}
+
+// happened reports whether a datagram has come since the last one that was waited for. It is told of once and no more until it is
+// asked again.
+func (r *receiver) happened(ep uintptr) bool {
+	if !r.armed {
+		r.armed = unix.EpollCtl(int(ep), unix.EPOLL_CTL_MOD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}) == nil
+	}
+	n, err := unix.EpollWait(int(ep), r.events[:], 0)
+	if n > 0 || err != nil {
+		r.armed = false
+	}
+	return !r.armed
 }
 
 // gather lets datagrams gather, until the time until at most if that is not zero: a thread that is woken a few hundred times a second instead of for each of
