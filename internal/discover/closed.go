@@ -49,6 +49,9 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	case late && !q.Clock:
 		return clock, nil
 	case meant != answered && !cancels && !q.Clock:
+		if heard {
+			r.needless.note(d)
+		}
 		return meant, nil // without a check of the signature: whatever it is, nothing is said
 	case late && !r.authority.floors.above(op.id, q.Time.UnixMilli()):
 		return replayed, nil // it has asked for a challenge before

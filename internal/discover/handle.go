@@ -26,6 +26,7 @@ type datagram struct {
 
 	framed   bool // its frame came from the MAC that it names
 	verified bool // it is signed by an operator of this host, and the signature is good
+	needless bool // the requester says that it has heard this host
 	operator *operator
 }
 
@@ -55,6 +56,10 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	tail := false
 	d.b, tail = cutTail(d.b)
 	d.framed = tail && r.frames
+	if r.needless.again(d) {
+		d.needless = true
+		return unselected, nil
+	}
 	q, size, err := parseRequestHeader(d.b)
 	switch {
 	case errors.Is(err, errTooLong):
@@ -93,6 +98,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	switch o, heard := meantFor(&q, said, spread, &state.Attendance, d.at); {
 	case heard:
 		state.Cancel()
+		r.needless.note(d)
 		return o, nil
 	case o != answered:
 		return o, nil

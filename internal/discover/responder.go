@@ -126,6 +126,7 @@ type Responder struct {
 	introducer *introducer
 	macs       []net.HardwareAddr // this machine's
 	relays     relays
+	needless   needless
 }
 
 // settings is what Reload replaces.
@@ -307,16 +308,21 @@ func (r *Responder) read() error {
 			continue
 		}
 		failed = 0
-		r.takeAll(n)
-		if r.flood.on && n < atATime {
+		needless := r.takeAll(n)
+		switch {
+		case n == atATime: // there is more
+		case needless && len(r.slots) == 0:
+			<-time.After(lull)
+		case r.flood.on:
 			r.in.gather(r.wake)
 		}
 	}
 }
 
-// takeAll handles the datagrams that were read.
-func (r *Responder) takeAll(n int) {
+// takeAll handles the datagrams that were read, and reports whether all of them were needless.
+func (r *Responder) takeAll(n int) (needless bool) {
 	now, bad := r.c.Now(), n
+	needless = n > 0
 	for i := range n {
 		d, err := r.in.datagram(i)
 		if err != nil {
@@ -329,6 +335,7 @@ func (r *Responder) takeAll(n int) {
 		if o.good() {
 			bad--
 		}
+		needless = needless && d.needless
 		r.tally.note(o, now, func() any {
 			if why != nil {
 				return src.String() + ": " + why.Error()
@@ -341,4 +348,5 @@ func (r *Responder) takeAll(n int) {
 		r.refresh(now, 0)
 	}
 	r.refresh(now, tableAge)
+	return needless
 }
