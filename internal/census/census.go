@@ -8,7 +8,8 @@
 // # Rounds
 //
 // Round 0 asks a sample, so small that the socket's buffer holds all who can be in it, to learn how many there are; it is left
-// out where hosts are known from earlier. Round 1 asks everyone, in two copies. Each later round carries a filter of the hosts
+// out where hosts are known from earlier. Round 1 asks everyone, in two copies; where a few hundred hosts are likely at most, the second
+// one is sent after the replies to the first, and only if hardly anybody has answered. Each later round carries a filter of the hosts
 // heard, under a fresh salt so that whoever a filter hides by chance is hidden only once, in three copies that the hosts answer
 // in up to three; where nobody is expected any longer there are eight of either, which hosts look at in one go and nobody answers, so
 // that few rounds are enough to outlast a burst of losses. Replies are spread over a window, as fast as the socket can take them and

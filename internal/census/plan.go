@@ -59,6 +59,8 @@ const (
 	atOnce          = 64                     // so many may answer at the same time
 	smallNetwork    = 254                    // hosts, as many as a /24 holds
 	quietCopies     = MaxCopies              // of a request that hardly anybody is expected to answer, and of the reply
+	holdMost        = 100 * time.Millisecond // that the second copy of the first round waits for replies which are not read yet
+	blindCopies     = 4                      // of either at most, where everyone was asked once and nothing is known of losses
 	crowd           = 8                      // so many answers show how fast they come
 	lateAtLast      = 5                      // the round in which those who are asked late are so in any case
 	slowFrom        = 8                      // the round after which it is time alone that helps
@@ -158,16 +160,33 @@ func (s *Sweep) planCopies(r *round) {
 	switch b := s.requests.bound(); {
 	case !quiet && r.number < lateAtLast:
 		r.late = 0
+		if r.number > 2 && s.stragglers(r) {
+			r.late = 1 // so few would answer twice that a burst may as well begin to end
+		}
 	case s.c.Late && s.unheardLate(s.done) < Delta/4:
 		r.late = 0 // they have been asked often enough
-	case b < 0.15:
-		r.late = 1
-	case b < 0.3:
+	case b < 0.05:
 		r.late = 2
+	case quiet && b > 0.15:
+		r.late = 4
 	}
-	if quiet && len(s.ids) <= wholeFilter {
+	switch {
+	case s.blind():
+		r.requests, r.late = blindCopies, 0
+		if r.replies > 2 {
+			r.replies = blindCopies
+		}
+	case quiet && len(s.ids) <= wholeFilter:
 		r.requests, r.replies = quietCopies, quietCopies
 	}
+}
+
+// stragglers reports whether the round is for a few of many.
+func (s *Sweep) stragglers(r *round) bool { return r.expected <= float64(len(s.ids))/10 }
+
+// blind reports whether nothing is known of losses, because everyone was asked once.
+func (s *Sweep) blind() bool {
+	return len(s.done) == 1 && s.done[0].requests == 1 && s.done[0].replies == 1
 }
 
 // calm reports whether hardly anybody is expected to answer the round. By way of a relay what gets lost is orders, which nobody hears
@@ -215,8 +234,8 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 		gap = quietCopyGap
 	case s.quietly(r):
 		gap = relayCopyGap
-	case r.number == 1 && r.window == 0 && s.c.Open:
-		gap = atOnceCopyGap
+	case s.soon(r) || r.number == 1 && r.window == 0 && s.c.Open:
+		gap = r.window + atOnceCopyGap
 	}
 	for c := range r.requests {
 		for i := range r.parts {
@@ -237,9 +256,29 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 	r.last = start
 }
 
+// soon reports whether the round asks everyone for the first time, and those are so few, and so near, that the next one follows at once.
+func (s *Sweep) soon(r *round) bool {
+	return r.number == 1 && r.expected <= 2*smallNetwork && s.c.Open && !s.c.Wireless && s.c.Trip == 0
+}
+
+// spared reports whether the second copy of the first round is not to be sent: where many have answered the first, most would be woken
+// for nothing, and the next round asks the others alone.
+func (s *Sweep) spared(r *round, d send) bool {
+	return d.copy > 0 && d.part >= 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
+}
+
+// held reports whether the second copy is to wait until it is known who has answered the first.
+func (s *Sweep) held(r *round, now time.Duration) bool {
+	return r.sends[r.next].copy > 0 && s.soon(r) && s.busy && now < r.sends[0].at+r.window+holdMost
+}
+
 // send returns the next datagram of the round, and false if it has become needless.
 func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	d := r.sends[r.next]
+	if s.spared(r, d) {
+		r.requests, r.sends = d.copy, r.sends[:r.next]
+		return Ask{}, false
+	}
 	r.next++
 	if d.part < 0 {
 		if _, silent := s.missing[d.to]; !silent {
@@ -340,6 +379,9 @@ func (s *Sweep) guard(r *round) time.Duration {
 			return min(g, slowGuard)
 		}
 		return min(g, quietGuard)
+	}
+	if r.number > 2 && s.stragglers(r) && !s.c.Wireless && s.c.Trip == 0 {
+		return min(g, slowGuard)
 	}
 	return g
 }

@@ -94,6 +94,9 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 		}
 		r := s.cur
 		for r.next < len(r.sends) && r.sends[r.next].at <= now {
+			if s.held(r, now) {
+				return out, min(now+busyPause, s.c.Limit), false
+			}
 			if a, ok := s.send(r, now); ok {
 				out = append(out, a)
 			}
