@@ -215,6 +215,7 @@ func (s *sweep) startOpeners(ctx context.Context) {
 					return
 				case list := <-s.raw:
 					s.opening.Add(1)
+					list = s.share(list)
 					s.parse(list, &m)
 					select {
 					case s.in <- list:
@@ -225,6 +226,24 @@ func (s *sweep) startOpeners(ctx context.Context) {
 				}
 			}
 		})
+	}
+}
+
+// piece is how many packets one goroutine opens by itself where another has nothing to do.
+const piece = 8
+
+// share puts a part of the packets back for another goroutine, if there are many and nothing else waits to be opened: each of a host
+// that is not known takes a signature and an exchange of keys. It returns the rest.
+func (s *sweep) share(list []packet) []packet {
+	if len(list) <= piece || len(s.raw) > 0 {
+		return list
+	}
+	half := len(list) / 2
+	select {
+	case s.raw <- list[half:]:
+		return list[:half]
+	default:
+		return list
 	}
 }
 
