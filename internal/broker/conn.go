@@ -41,6 +41,7 @@ type conn struct {
 	tls       *tls.Conn // nil: without TLS
 	identify  func(tls.ConnectionState) string
 	identity  atomic.Pointer[string] // for other goroutines
+	looking   bool                   // holds retained.index, while mochi works off a subscription
 	refused   bool                   // the publish that is worked off is to be answered with a refusal
 	client    *mqtt.Client           // set when the session is established
 	will      mqtt.Will              // Flag says that there is one

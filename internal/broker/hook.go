@@ -27,7 +27,7 @@ func (h *hook) ID() string { return "rollcall" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnRetainMessage:
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketSent, mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnACLCheck, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnRetainMessage:
 		return true
 	}
 	return false
@@ -109,8 +109,21 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
+// OnPacketSent keeps the retained messages as they are while mochi looks for those that a subscription is to get, which it does right
+// after its SUBACK.
+func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, _ []byte) {
+	if c, ok := cl.Net.Conn.(*conn); ok && pk.FixedHeader.Type == packets.Suback {
+		h.broker.retained.index.RLock()
+		c.looking = true
+	}
+}
+
 // OnPacketProcessed completes what mochi leaves undone.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	if c, ok := cl.Net.Conn.(*conn); ok && c.looking && pk.FixedHeader.Type == packets.Subscribe {
+		c.looking = false
+		h.broker.retained.index.RUnlock()
+	}
 	switch {
 	case pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos == 1 && err != nil:
 		h.broker.dropUnsent(cl, pk.PacketID)
@@ -185,6 +198,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 				"max", maxRetained, "max_bytes", maxRetainedBytes, "suppressed", n)
 		}
 	}
+	if pk.FixedHeader.Retain {
+		h.broker.retained.index.Lock() // until OnRetainMessage: there is nothing in between
+	}
 	return pk, nil
 }
 
@@ -197,6 +213,7 @@ func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
 
 // OnRetainMessage notes that a topic's retained message has changed.
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.broker.retained.index.Unlock()
 	h.broker.retained.changed(pk.TopicName, pk.Expiry > 0)
 }
 

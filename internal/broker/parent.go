@@ -16,7 +16,10 @@ func (b *Broker) sendParents(cl *mqtt.Client, filters packets.Subscriptions) {
 		if _, granted := cl.State.Subscriptions.Get(sub.Filter); !ok || !granted || sub.RetainHandling != 0 || mqtt.IsSharedFilter(sub.Filter) {
 			continue
 		}
-		for _, m := range b.server.Topics.Messages(parent) {
+		b.retained.index.RLock()
+		found := b.server.Topics.Messages(parent)
+		b.retained.index.RUnlock()
+		for _, m := range found {
 			if b.mayRead(cl.Net.Conn.(*conn), m.TopicName) {
 				b.sendRetained(cl, sub, m)
 			}

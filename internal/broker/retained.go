@@ -24,6 +24,10 @@ const (
 
 // retained knows which retained messages have changed since they were stored. The messages themselves are mochi's.
 type retained struct {
+	// index is held for writing while a retained message is set, and for reading while those of a filter are looked for: mochi v2.7.9
+	// reads the topics without a lock there (topics.go:554), and would find half of one.
+	index sync.RWMutex
+
 	server   *mqtt.Server
 	log      *slog.Logger
 	expiring atomic.Bool // a message with an end has been retained
@@ -63,7 +67,9 @@ func (r *retained) admit(topic string, n int) bool {
 // clear removes the retained message of topic.
 func (r *retained) clear(topic string) {
 	r.admit(topic, 0)
+	r.index.Lock()
 	r.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
+	r.index.Unlock()
 	r.changed(topic, false)
 }
 
