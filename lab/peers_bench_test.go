@@ -46,6 +46,7 @@ func BenchmarkPeers(b *testing.B) {
 	Need(b, "nft", "avahi-daemon", "avahi-browse", "dbus-daemon", "serf", "nats-server")
 	n := *peerHosts
 	bed := &peerBed{LAN: NewLAN(b, n+1), t: b, n: n, bin: filepath.Join(b.TempDir(), "peers")}
+	bed.ManyNeighbours(4 * n * n) // the table is one for all namespaces, and all hosts of serf and avahi know each other
 	cmd := exec.Command("go", "build", "-o", bed.bin, ".")
 	cmd.Dir, cmd.Env = filepath.Join(top(b), "lab/peers"), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -91,7 +92,7 @@ func (p *peerBed) rollcall() (rows []peerRow) {
 	}{{"Rollcall, hosts not known", stranger}, {"Rollcall, hosts known", known}} {
 		for _, lost := range peerLosses {
 			p.Lose(lost, false)
-			s := who.sweeps(p.t, who.name, times(40), nothing)
+			s := who.sweeps(p.t, who.name, times(40), settle)
 			found := peerRow{name: who.name, lost: lost, whole: float64(s.whole) / float64(s.all), last: quantile(s.last, 0.5), returned: quantile(s.returned, 0.5)}
 			found.recall = float64(s.heard) / float64(s.all*s.want)
 			rows = append(rows, found)

@@ -14,7 +14,8 @@ import (
 // world is one sweep in virtual time.
 type world struct {
 	n         int
-	known     int // of them
+	known     int           // of them
+	lull      time.Duration // host 0 looks at what has come but once in so long, as somebody has it do who sends it needless requests
 	loss      loss.Model
 	buffer    int // replies that fit the requester's socket; 0: any number
 	service   time.Duration
@@ -102,6 +103,7 @@ func (w world) run(seed uint64) outcome {
 	replies := make([]int, w.n)
 	salts, spreads := make([]uint64, w.n), make([]Spread, w.n) // of the round that each heard last
 	out := outcome{}
+	phase := time.Duration(rnd.Float64() * float64(w.lull))
 	var q events
 	epoch := time.Unix(0, 0)
 	free := time.Duration(0) // when the requester has read all that came
@@ -135,7 +137,11 @@ func (w world) run(seed uint64) outcome {
 				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || w.loss.Lost(i, false, now, rnd) {
 					continue
 				}
-				heap.Push(&q, event{at: now + w.far/2 + oneWay(rnd), host: i, ask: &a})
+				at := now + w.far/2 + oneWay(rnd)
+				if i == 0 && w.lull > 0 {
+					at = (at/w.lull+1)*w.lull + phase
+				}
+				heap.Push(&q, event{at: at, host: i, ask: &a})
 			}
 		}
 	}

@@ -56,7 +56,8 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	tail := false
 	d.b, tail = cutTail(d.b)
 	d.framed = tail && r.frames
-	if r.needless.again(d) {
+	set := r.settings.Load()
+	if r.needless.again(d, set) {
 		d.needless = true
 		return unselected, nil
 	}
@@ -69,7 +70,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	case err != nil:
 		return malformed, err
 	}
-	set, said := r.settings.Load(), r.said.Load()
+	said := r.said.Load()
 	if !set.open {
 		return r.closed(d, &q, size, set, said)
 	}
@@ -98,7 +99,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	switch o, heard := meantFor(&q, said, spread, &state.Attendance, d.at); {
 	case heard:
 		state.Cancel()
-		r.needless.note(d)
+		r.needless.note(d, set)
 		return o, nil
 	case o != answered:
 		return o, nil

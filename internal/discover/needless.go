@@ -7,21 +7,28 @@ import (
 	"time"
 )
 
-// lull is for how long a host looks at nothing after a requester has said that it has heard it. What comes next are most likely
-// more copies of the same, which would wake it one by one; others wait for so long at most.
-const lull = 20 * time.Millisecond
+const (
+	// lull is for how long a host looks at nothing after a requester has said that it has heard it. What comes next are most likely
+	// more copies of the same, which would wake it one by one. Others wait for so long at most, and whoever has it wait again and again
+	// must not hide it: the shortest of the guards that end a sweep is more than twice as long.
+	lull = 2 * time.Millisecond
+	// copyAge is for how long a copy is known by its bytes.
+	copyAge = time.Second
+)
 
 // needless are the last requests, by IPv4 and by IPv6, by which a requester has said that it has heard this host, to know their
 // copies by. The zero value is none.
 type needless [2]struct {
 	from netip.AddrPort
+	at   time.Time
+	set  *settings
 	b    []byte
 }
 
 // note remembers the request. What comes of an equal one must depend on nothing else.
-func (n *needless) note(d *datagram) {
+func (n *needless) note(d *datagram, set *settings) {
 	l := &n[d.family()]
-	l.from, l.b = d.src, append(l.b[:0], d.b...)
+	l.from, l.at, l.set, l.b = d.src, d.at, set, append(l.b[:0], d.b...)
 	d.needless = true
 }
 
@@ -35,9 +42,9 @@ func (d *datagram) family() int {
 
 // again reports whether the datagram is a copy of the request: whether nothing but time, sequence number, group tag and signature
 // is another. Whoever has made it, it would come to the same end.
-func (n *needless) again(d *datagram) bool {
+func (n *needless) again(d *datagram, set *settings) bool {
 	l, b, trailer := &n[d.family()], d.b, signatureSize
-	if len(b) < MinRequest || len(b) != len(l.b) || d.src != l.from {
+	if len(b) < MinRequest || len(b) != len(l.b) || d.src != l.from || set != l.set || d.at.Sub(l.at).Abs() > copyAge {
 		return false
 	}
 	if binary.BigEndian.Uint16(b[6:])&flagSignedRequest != 0 {

@@ -29,12 +29,15 @@ func TestNeedlessCopies(t *testing.T) {
 	other := filtered(3, 2, 6, true)
 	other.Filter[31] = 0xfe
 	var n needless
+	set, now := &settings{}, time.Now()
 	from := question4(3, 1).Requester
-	d := func(b []byte, port uint16) *datagram { return &datagram{b: b, src: netip.AddrPortFrom(from, port)} }
-	if n.again(d(first, 9)) {
+	d := func(b []byte, port uint16) *datagram {
+		return &datagram{b: b, src: netip.AddrPortFrom(from, port), at: now}
+	}
+	if n.again(d(first, 9), set) {
 		t.Error("a request is a copy of none")
 	}
-	n.note(d(first, 9))
+	n.note(d(first, 9), set)
 	for name, tt := range map[string]struct {
 		b    []byte
 		port uint16
@@ -51,7 +54,18 @@ func TestNeedlessCopies(t *testing.T) {
 		"nothing":         {nil, 9, false},
 		"all bytes equal": {slices.Clone(first), 9, true},
 	} {
-		if got := n.again(d(tt.b, tt.port)); got != tt.want {
+		if got := n.again(d(tt.b, tt.port), set); got != tt.want {
+			t.Errorf("%s: again() = %v, want %v", name, got, tt.want)
+		}
+	}
+	for name, tt := range map[string]struct {
+		set   *settings
+		later time.Duration
+		want  bool
+	}{"soon": {set, copyAge, true}, "late": {set, copyAge + 1, false}, "clock set back": {set, -time.Hour, false}, "after a reload": {&settings{}, 0, false}} {
+		c := d(first, 9)
+		c.at = now.Add(tt.later)
+		if got := n.again(c, tt.set); got != tt.want {
 			t.Errorf("%s: again() = %v, want %v", name, got, tt.want)
 		}
 	}
@@ -59,7 +73,7 @@ func TestNeedlessCopies(t *testing.T) {
 		b := slices.Clone(first)
 		b[i] ^= 1
 		may := i >= 16 && i < 24 || i >= 60 && i < 64 || i >= len(b)-signatureSize-groupTagSize
-		if got := n.again(d(b, 9)); got != may {
+		if got := n.again(d(b, 9), set); got != may {
 			t.Errorf("byte %d changed: again() = %v, want %v", i, got, may)
 		}
 	}

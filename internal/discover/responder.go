@@ -311,10 +311,10 @@ func (r *Responder) read() error {
 		needless := r.takeAll(n)
 		switch {
 		case n == atATime: // there is more
-		case needless && len(r.slots) == 0:
-			<-time.After(lull)
 		case r.flood.on:
 			r.in.gather(r.wake)
+		case needless && len(r.slots) == 0:
+			<-time.After(lull)
 		}
 	}
 }
@@ -335,7 +335,7 @@ func (r *Responder) takeAll(n int) (needless bool) {
 		if o.good() {
 			bad--
 		}
-		needless = needless && d.needless
+		needless = needless && d.needless && !r.machine.isOwn(d.src.Addr()) // a relay hears its own requests, and more orders are to come
 		r.tally.note(o, now, func() any {
 			if why != nil {
 				return src.String() + ": " + why.Error()

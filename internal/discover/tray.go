@@ -74,10 +74,13 @@ func (m *tray) text(b []byte) string {
 	return m.texts.String()[start:]
 }
 
+// maxCarved is how many elements are made for more than one reply.
+const maxCarved = 256
+
 // carve returns n zero elements of free, which is made anew for so many replies if it has none left.
 func carve[T any](free *[]T, n, replies int) []T {
 	if n > len(*free) {
-		*free = make([]T, n*max(replies, 1))
+		*free = make([]T, max(n, min(n*replies, maxCarved))) // what is kept of one reply keeps all of them
 	}
 	out := (*free)[:n:n]
 	*free = (*free)[n:]
