@@ -26,7 +26,6 @@ type datagram struct {
 
 	framed   bool // its frame came from the MAC that it names
 	verified bool // it is signed by an operator of this host, and the signature is good
-	needless bool // the requester says that it has heard this host
 	operator *operator
 }
 
@@ -58,7 +57,6 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	d.framed = tail && r.frames
 	set := r.settings.Load()
 	if r.needless.again(d, set) {
-		d.needless = true
 		return unselected, nil
 	}
 	q, size, err := parseRequestHeader(d.b)

@@ -7,14 +7,8 @@ import (
 	"time"
 )
 
-const (
-	// lull is for how long a host looks at nothing after a requester has said that it has heard it. What comes next are most likely
-	// more copies of the same, which would wake it one by one. Others wait for so long at most, and whoever has it wait again and again
-	// must not hide it: the shortest of the guards that end a sweep is more than twice as long.
-	lull = 2 * time.Millisecond
-	// copyAge is for how long a copy is known by its bytes.
-	copyAge = time.Second
-)
+// copyAge is for how long a copy is known by its bytes.
+const copyAge = time.Second
 
 // needless are the last requests, by IPv4 and by IPv6, by which a requester has said that it has heard this host, to know their
 // copies by. The zero value is none.
@@ -29,7 +23,6 @@ type needless [2]struct {
 func (n *needless) note(d *datagram, set *settings) {
 	l := &n[d.family()]
 	l.from, l.at, l.set, l.b = d.src, d.at, set, append(l.b[:0], d.b...)
-	d.needless = true
 }
 
 // family returns which of the two the datagram came by.

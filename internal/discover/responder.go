@@ -308,21 +308,16 @@ func (r *Responder) read() error {
 			continue
 		}
 		failed = 0
-		needless := r.takeAll(n)
-		switch {
-		case n == atATime: // there is more
-		case r.flood.on:
+		r.takeAll(n)
+		if r.flood.on && n < atATime {
 			r.in.gather(r.wake)
-		case needless && len(r.slots) == 0:
-			<-time.After(lull)
 		}
 	}
 }
 
-// takeAll handles the datagrams that were read, and reports whether all of them were needless.
-func (r *Responder) takeAll(n int) (needless bool) {
+// takeAll handles the datagrams that were read.
+func (r *Responder) takeAll(n int) {
 	now, bad := r.c.Now(), n
-	needless = n > 0
 	for i := range n {
 		d, err := r.in.datagram(i)
 		if err != nil {
@@ -335,7 +330,6 @@ func (r *Responder) takeAll(n int) (needless bool) {
 		if o.good() {
 			bad--
 		}
-		needless = needless && d.needless && !r.machine.isOwn(d.src.Addr()) // a relay hears its own requests, and more orders are to come
 		r.tally.note(o, now, func() any {
 			if why != nil {
 				return src.String() + ": " + why.Error()
@@ -348,5 +342,4 @@ func (r *Responder) takeAll(n int) (needless bool) {
 		r.refresh(now, 0)
 	}
 	r.refresh(now, tableAge)
-	return needless
 }
