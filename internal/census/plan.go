@@ -258,13 +258,16 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 
 // soon reports whether the round asks everyone for the first time, and those are so few, and so near, that the next one follows at once.
 func (s *Sweep) soon(r *round) bool {
-	return r.number == 1 && r.expected <= 2*smallNetwork && s.c.Open && !s.c.Wireless && s.c.Trip == 0
+	return r.number == 1 && r.expected <= 2*smallNetwork && s.c.Open && s.near()
 }
+
+// near reports whether nothing but the hosts and a wire is in the way.
+func (s *Sweep) near() bool { return !s.c.Wireless && s.c.Trip == 0 }
 
 // spared reports whether the second copy of the first round is not to be sent: where many have answered the first, most would be woken
 // for nothing, and the next round asks the others alone.
 func (s *Sweep) spared(r *round, d send) bool {
-	return d.copy > 0 && d.part >= 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
+	return d.copy > 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
 }
 
 // held reports whether the second copy is to wait until it is known who has answered the first.
@@ -325,7 +328,7 @@ func (s *Sweep) endOf(r *round) time.Duration {
 	guard := s.guard(r)
 	last := r.sends[len(r.sends)-1].at
 	end := max(last+r.window+guard, r.last+min(guard, firstGuard))
-	if r.number == 1 && r.window == 0 && len(s.ids) >= crowd && s.left <= 0 && !s.c.Wireless && s.c.Trip == 0 {
+	if r.number == 1 && r.window == 0 && len(s.ids) >= crowd && s.left <= 0 && s.near() {
 		// All answer at once, and how long the last took says nothing of how long one alone would: it is over when a while has passed
 		// in which nobody answered. Whoever answers later is not lost, but may be asked again.
 		end = min(end, r.last+max(firstGuard, (r.last-r.sends[0].at)/4))
@@ -380,7 +383,7 @@ func (s *Sweep) guard(r *round) time.Duration {
 		}
 		return min(g, quietGuard)
 	}
-	if r.number > 2 && s.stragglers(r) && !s.c.Wireless && s.c.Trip == 0 {
+	if r.number > 2 && s.stragglers(r) && s.near() {
 		return min(g, slowGuard)
 	}
 	return g
