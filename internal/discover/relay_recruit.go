@@ -286,7 +286,9 @@ func (rc *recruiting) accept(b []byte, h relayHead, t sentTicket, now time.Time)
 		relay.head.Seq = relay.early.seq
 	} else if rc.awaited(t.network) {
 		rc.parked = append(rc.parked, relay)
-		rc.until = earlier(rc.until, now.Add(max(relay.rtt/parkedPart, parkedLeast)))
+		if end := now.Add(max(relay.rtt/parkedPart, parkedLeast)); end.Before(rc.until) {
+			rc.until = end
+		}
 		return nil
 	}
 	rc.add(relay)
@@ -316,11 +318,4 @@ func (rc *recruiting) awaited(network netip.Prefix) bool {
 		}
 	}
 	return false
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
