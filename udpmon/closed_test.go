@@ -87,6 +87,24 @@ func (b *bed) answers(open, legacy bool) {
 	}
 }
 
+// A key that takes another's place in the file, with the same name and rights, is another operator: it is answered, and what was learned
+// of it as a stranger's forgotten.
+func TestOperatorChangesKey(t *testing.T) {
+	t.Parallel()
+	was, wasLine := newOperator(t, "alice", "read")
+	now, nowLine := newOperator(t, "alice", "read")
+	b := operatorBed(t, wasLine)
+	if b.sweptBy(now) != nil {
+		t.Fatal("a stranger is answered")
+	}
+	write(t, b.cfg.Discovery.AuthorizedOperators, nowLine)
+	b.tick(time.Minute)
+	eventually(t, "lines about operators", 2, func() int { return len(b.log.having("unsigned requests are not answered")) })
+	if b.sweptBy(now) == nil || b.sweptBy(was) != nil {
+		t.Errorf("the key before is obeyed, or the one from now on not; outcomes: %v", b.m.responder.Stats())
+	}
+}
+
 // The file of operators counts from the next minute on, without a signal.
 func TestOperatorsComeAndGo(t *testing.T) {
 	t.Parallel()

@@ -188,3 +188,11 @@ func obeyed(all *trust.Operators) []string {
 	}
 	return out
 }
+
+// lines returns the operators as they stand in their file.
+func lines(all *trust.Operators) (out []string) {
+	for _, op := range all.All() {
+		out = append(out, op.Line())
+	}
+	return out
+}

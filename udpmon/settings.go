@@ -64,7 +64,7 @@ func (m *monitor) look(all *trust.Operators, open bool) (changed bool) {
 	if l := m.settings.Discovery.Legacy; l != nil {
 		legacy = *l
 	}
-	changed = open != m.open || legacy != m.legacy || !slices.Equal(obeyed(all), obeyed(m.operators.Load()))
+	changed = open != m.open || legacy != m.legacy || !slices.Equal(lines(all), lines(m.operators.Load()))
 	m.open, m.legacy = open, legacy
 	m.operators.Store(all)
 	m.strict.Store(!open && !legacy)
