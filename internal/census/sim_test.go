@@ -16,6 +16,7 @@ type world struct {
 	n         int
 	known     int           // of them
 	lull      time.Duration // host 0 looks at what has come but once in so long, as somebody has it do who sends it needless requests
+	shed      uint32        // host 0, which is flooded, takes but the first and one of so many requests, by their numbers; 0: all
 	loss      loss.Model
 	buffer    int // replies that fit the requester's socket; 0: any number
 	service   time.Duration
@@ -104,6 +105,10 @@ func (w world) run(seed uint64) outcome {
 	salts, spreads := make([]uint64, w.n), make([]Spread, w.n) // of the round that each heard last
 	out := outcome{}
 	phase := time.Duration(rnd.Float64() * float64(w.lull))
+	sheds := func(i int, seq uint32, now time.Duration) bool {
+		const turn = 100 * time.Millisecond // after which it takes others
+		return i == 0 && w.shed > 0 && seq > 1 && (seq+uint32((seed+uint64(now/turn))*0x9e3779b97f4a7c15>>32))%w.shed != 0
+	}
 	var q events
 	epoch := time.Unix(0, 0)
 	free := time.Duration(0) // when the requester has read all that came
@@ -134,7 +139,7 @@ func (w world) run(seed uint64) outcome {
 		for _, a := range asks {
 			out.requestBytes += simRequest
 			for i := range w.n {
-				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || w.loss.Lost(i, false, now, rnd) {
+				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || sheds(i, a.Seq, now) || w.loss.Lost(i, false, now, rnd) {
 					continue
 				}
 				at := now + w.far/2 + oneWay(rnd)

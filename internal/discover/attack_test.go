@@ -31,18 +31,18 @@ func attacks(t testing.TB) []attack {
 	}
 	plain := sealed(func(*Request) {})
 	return []attack{
-		{"0 bytes", nil, malformed},
-		{"1 byte", []byte{0}, malformed},
+		{"0 bytes", nil, sieved},
+		{"1 byte", []byte{0}, sieved},
 		{"1 byte of JSON", json("{"), malformed},
-		{"1,500 bytes", bytes.Repeat([]byte{0xaa}, 1500), malformed},
+		{"1,500 bytes", bytes.Repeat([]byte{0xaa}, 1500), sieved},
 		{"1,500 bytes sealed", append(bytes.Clone(plain), make([]byte, 300)...), tooLong},
-		{"65,507 bytes", bytes.Repeat([]byte{'x'}, 65507), tooLong},
+		{"65,507 bytes", bytes.Repeat([]byte{'x'}, 65507), sieved},
 		{"65,507 bytes of JSON", append(json(`{"cmd":"status","replyto":"127.0.0.1","topic":"/t"`), bytes.Repeat([]byte{' '}, 65507-50)...), tooLong},
 		{"65,507 bytes sealed", append(bytes.Clone(plain), make([]byte, 65507-len(plain))...), tooLong},
 		{"white space", bytes.Repeat([]byte{' '}, 900), malformed},
 		{"not JSON", json(`{cmd:status}`), malformed},
 		{"JSON cut off", json(`{"cmd":"status","replyto":"127.0.0.1"`), malformed},
-		{"JSON list", json(`[{"cmd":"status","replyto":"127.0.0.1","topic":"/t"}]`), malformed},
+		{"JSON list", json(`[{"cmd":"status","replyto":"127.0.0.1","topic":"/t"}]`), sieved},
 		{"two documents", json(`{"cmd":"status","replyto":"127.0.0.1","topic":"/t"}{"cmd":"status"}`), malformed},
 		{"wrong types", json(`{"cmd":["status"],"replyto":"127.0.0.1","topic":"/t"}`), malformed},
 		{"replyto a number", json(`{"cmd":"status","replyto":2130706433,"topic":"/t"}`), malformed},
@@ -77,8 +77,8 @@ func attacks(t testing.TB) []attack {
 		{"replyto with escape", with(`127.0.0.1\u0000.evil`, "/t"), guarded},
 		{"replyto any", with("0.0.0.0", "/t"), guarded},
 		{"replyto broadcast", with("127.255.255.255", "/t"), guarded},
-		{"sealed cut", plain[:700], malformed},
-		{"sealed magic only", []byte(magic), malformed},
+		{"sealed cut", plain[:700], sieved},
+		{"sealed magic only", []byte(magic), sieved},
 		{"sealed of version 2", edit(plain, 4, 2), unknown},
 		{"a reply", edit(plain, 5, typeReply), unknown},
 		{"unknown flag", edit(plain, 7, 8), unknown},
@@ -119,6 +119,9 @@ func TestAttacks(t *testing.T) {
 	conn := b.dial("127.0.0.1")
 	want := map[outcome]uint64{}
 	for _, a := range attacks(t) {
+		if a.want == sieved && !b.r.gate.framed.Load() {
+			continue // this system has no filters
+		}
 		send(t, conn, a.b)
 		want[a.want]++
 		b.await(a.want, want[a.want])
@@ -176,8 +179,12 @@ func TestOneSourceIsLimited(t *testing.T) {
 	}
 	// Another source is not affected.
 	other := b.dial("127.0.0.2")
-	send(t, other, mustMarshal(t, question(1, 1)))
-	if receive(t, other, patience) == nil {
+	back := false
+	for seq := uint32(1); !back && seq < 100; seq++ { // the end of what may be a flood takes a moment
+		send(t, other, mustMarshal(t, question(1, seq)))
+		back = receive(t, other, patience/100) != nil
+	}
+	if !back {
 		t.Errorf("another source got no reply; outcomes: %v", nonzero(b.r.Stats()))
 	}
 }
@@ -232,7 +239,7 @@ func TestSweepThroughGarbage(t *testing.T) {
 	sent := 0
 	start := time.Now()
 	wg.Go(func() { sent = flood(ctx, t, b.addr, 50_000) })
-	b.await(malformed, 5000)
+	b.awaitAny(5000, malformed, sieved)
 	for range 3 {
 		got, stats := gather(t, SweepConfig{To: []string{b.addr.String()}, Sealed: true, Wait: 5 * time.Second})
 		if len(got) != 1 {

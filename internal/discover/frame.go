@@ -1,7 +1,12 @@
 package discover
 
-// offRequestMAC is where a request names the requester's MAC.
-const offRequestMAC = 48
+// Where fields of a request stand, and of a datagram about relaying.
+const (
+	offRequestOperator = 24
+	offRequestMAC      = 48
+	offRequestSeq      = 60
+	offRelaySeq        = 32
+)
 
 // withTail returns a request with the byte that says that its frame comes from the MAC which it names; the kernel of the host
 // takes it off if that is not so. Requests have even lengths, so that the tail can be told from what it follows.

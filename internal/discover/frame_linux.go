@@ -1,26 +1,10 @@
 package discover
 
-import (
-	"net"
+import "golang.org/x/net/bpf"
 
-	"golang.org/x/net/bpf"
-)
-
-// filterFrames has the kernel take the tail off requests whose frame does not come from the MAC that they name: a socket's
-// filter sees the frame's header, which a program without CAP_NET_RAW never does, and can shorten what it lets through. That
-// there is no filter then means that no tail may be believed.
-func filterFrames(conn *net.UDPConn) bool {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return false
-	}
-	attached := false
-	err = raw.Control(func(fd uintptr) { attached = attach(int(fd), frameProgram()) == nil })
-	return err == nil && attached
-}
-
-// frameProgram compares the MAC in a request with that of the frame (SKF_LL_OFF of linux/filter.h, in Ethernet's order:
-// destination, source). What it sees begins with the UDP header.
+// frameProgram takes the tail off requests whose frame does not come from the MAC that they name: a socket's filter sees the frame's
+// header, which a program without CAP_NET_RAW never does, and can shorten what it lets through. It compares the MAC in a request with that
+// of the frame (SKF_LL_OFF of linux/filter.h, in Ethernet's order: destination, source). What it sees begins with the UDP header.
 func frameProgram() []bpf.Instruction {
 	const (
 		udp   = 8

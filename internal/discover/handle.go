@@ -54,7 +54,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	}
 	tail := false
 	d.b, tail = cutTail(d.b)
-	d.framed = tail && r.frames
+	d.framed = tail && r.gate.framed.Load()
 	set := r.settings.Load()
 	if r.needless.again(d, set) {
 		return unselected, nil

@@ -122,15 +122,28 @@ func (b *bed) next() publication {
 // await waits until the outcome was counted n times.
 func (b *bed) await(o outcome, n uint64) {
 	b.t.Helper()
+	b.awaitAny(n, o)
+}
+
+// awaitAny waits until these outcomes were counted n times in all.
+func (b *bed) awaitAny(n uint64, all ...outcome) {
+	b.t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for b.r.Stats()[o.String()] < n {
+	count := func() (sum uint64) {
+		stats := b.r.Stats()
+		for _, o := range all {
+			sum += stats[o.String()]
+		}
+		return sum
+	}
+	for count() < n {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			b.t.Fatalf("outcome %v was not counted %d times; outcomes: %v", o, n, nonzero(b.r.Stats()))
+			b.t.Fatalf("outcomes %v were not counted %d times; outcomes: %v", all, n, nonzero(b.r.Stats()))
 		}
 	}
 }

@@ -10,11 +10,15 @@ import (
 
 // memInfo returns the state of a socket; zeros where the kernel (before 4.12) does not say.
 func memInfo(conn syscall.Conn) socketState {
-	const alloc, rcvbuf, dropped, fields = 0, 1, 8, 9 // SK_MEMINFO_RMEM_ALLOC, _RCVBUF, _DROPS and _VARS of linux/sock_diag.h
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return socketState{}
 	}
+	return memInfoOf(raw)
+}
+
+func memInfoOf(raw syscall.RawConn) socketState {
+	const alloc, rcvbuf, dropped, fields = 0, 1, 8, 9 // SK_MEMINFO_RMEM_ALLOC, _RCVBUF, _DROPS and _VARS of linux/sock_diag.h
 	var info [fields]uint32
 	_ = raw.Control(func(fd uintptr) { // a closed socket has none
 		size := uint32(unsafe.Sizeof(info))

@@ -107,8 +107,13 @@ func framesIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if !filterFrames(conn) {
-		t.Fatal("filterFrames() = false")
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{raw: raw}
+	if g.renew(nil); !g.framed.Load() {
+		t.Fatal("the kernel takes no filter")
 	}
 	sender, err := net.DialUDP("udp4", nil, conn.LocalAddr().(*net.UDPAddr))
 	if err != nil {
@@ -128,8 +133,6 @@ func framesIn(t *testing.T) {
 		{"tail, another MAC", withTail(other), len(other)},
 		{"no request", append([]byte("{"), make([]byte, 1400)...), 1401},
 		{"reply", edit(withTail(other), 5, typeReply), len(other) + 1},
-		{"short", []byte("x"), 1},
-		{"empty", nil, 0},
 	} {
 		if _, err := sender.Write(tt.b); err != nil {
 			t.Fatal(err)

@@ -43,13 +43,15 @@ const (
 	noRelay    // about relaying, which this host does not do, or not for that sweep
 	relaying   // a sweep is relayed
 	relayed    // a request was sent on for an operator who is elsewhere
+	sieved     // the kernel has dropped it, see gate
+	overflow   // the kernel had no room for it
 	outcomes
 )
 
 var outcomeNames = [outcomes]string{"answered", "accepted", "published", "malformed", "too_long", "version", "clock", "replayed", "operator", "signature",
 	"not_open", "not_ready", "off_link", "other_interface", "wrong_source", "rate", "not_selected", "legacy_off", "guard", "topic",
 	"duplicate", "destination_rate", "busy", "send_failed", "read_failed",
-	"neighbour_installed", "neighbour_refused", "challenged", "repeated", "excessive", "no_relay", "relaying", "relayed"}
+	"neighbour_installed", "neighbour_refused", "challenged", "repeated", "excessive", "no_relay", "relaying", "relayed", "filtered", "overflow"}
 
 // String returns the name that the outcome has in Stats.
 func (o outcome) String() string { return outcomeNames[o] }

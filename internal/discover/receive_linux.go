@@ -21,11 +21,12 @@ import (
 // kernel for it, and a round of a sweep is several that come together.
 const atATime = 32
 
-// For how long a host that is flooded lets datagrams gather: as long as the socket has plenty of room for them.
-const (
-	gatherLeast = 250 * time.Microsecond
-	gatherMost  = 3 * time.Millisecond // with 5 ms, sweeps may end before a flooded host has answered, see TestLulledHost of census
-)
+// For how long a host that is flooded lets datagrams gather at least: more as long as the socket has plenty of room for them.
+const gatherLeast = 250 * time.Microsecond
+
+// yieldAfter is for how long a host that is flooded does not give way to other goroutines: to do so wakes another thread, and Go's runtime
+// looks after who has not for 10 ms (forcePreemptNS of its proc.go).
+const yieldAfter = 8 * time.Millisecond
 
 // receiver is the socket of a host that serves, taken out of the hands of package net: what Go's poller watches wakes a thread for
 // each datagram, whether somebody reads or not, and costs a flooded host more than all else together. It reads the datagrams as
@@ -44,6 +45,7 @@ type receiver struct {
 	err      error
 	do       func(fd uintptr)
 	span     time.Duration // to gather for
+	awake    time.Duration // for which it has gathered since it gave way to others
 
 	// What a read waits for: an epoll instance that watches the socket, and tells of it once and no more until it is asked again.
 	ready  *os.File
@@ -203,25 +205,28 @@ func (r *receiver) happened(ep uintptr) bool {
 	return !r.armed
 }
 
-// gather lets datagrams gather, until the time until at most if that is not zero: a thread that is woken a few hundred times a second
+// gather lets datagrams gather, for so long at most, and until the time until if that is not zero: a thread that is woken a few hundred times a second
 // instead of for each of 50,000 datagrams costs a third. The more of the socket's room was taken when it ended, the shorter it is the
 // next time.
-func (r *receiver) gather(until time.Time) {
-	span := r.span
+func (r *receiver) gather(until time.Time, most time.Duration) {
+	span := min(r.span, most)
 	if !until.IsZero() {
 		span = min(span, time.Until(until))
 	}
 	if span <= 0 {
 		return
 	}
-	runtime.Gosched() // who runs on and on has the runtime look after it every 20 µs, which costs more than all that comes
+	if r.awake += span; r.awake >= yieldAfter {
+		r.awake = 0
+		runtime.Gosched() // who runs on and on has the runtime look after it every 20 µs, which costs more than all that comes
+	}
 	t := unix.NsecToTimespec(int64(span))
 	_ = unix.Nanosleep(&t, nil) // shorter if a signal comes
-	switch s := memInfo(r.file); {
+	switch s := memInfoOf(r.raw); {
 	case s.queued > s.buffer/4:
 		r.span = max(span/2, gatherLeast)
-	case s.queued < s.buffer/8 && span == r.span:
-		r.span = min(2*span, gatherMost)
+	case s.queued < s.buffer/8 && span == min(r.span, most):
+		r.span = min(2*span, most)
 	}
 	r.more = true
 }

@@ -109,12 +109,12 @@ func TestReceiverCloses(t *testing.T) {
 func TestGather(t *testing.T) {
 	t.Parallel()
 	r, from := newTestReceiver(t)
-	r.gather(time.Now().Add(-time.Second))
+	r.gather(time.Now().Add(-time.Second), gatherMost)
 	if r.span != gatherLeast {
 		t.Errorf("for %v when there was no time, want %v", r.span, gatherLeast)
 	}
 	for range 10 {
-		r.gather(time.Time{})
+		r.gather(time.Time{}, gatherMost)
 	}
 	if r.span != gatherMost {
 		t.Errorf("for %v when little comes, want %v", r.span, gatherMost)
@@ -126,7 +126,7 @@ func TestGather(t *testing.T) {
 		send(t, from, make([]byte, 60_000))
 	}
 	for range 10 {
-		r.gather(time.Time{})
+		r.gather(time.Time{}, gatherMost)
 	}
 	if r.span != gatherLeast {
 		t.Errorf("for %v when the socket fills, want %v", r.span, gatherLeast)
@@ -146,7 +146,7 @@ func TestStopDuringFlood(t *testing.T) {
 	wg.Go(func() { pour(flooding, b) })
 	defer wg.Wait()
 	defer dry()
-	b.await(malformed, 5000)
+	b.awaitAny(5000, malformed, sieved)
 	stop()
 	select {
 	case err := <-ended:
@@ -173,7 +173,7 @@ func pour(ctx context.Context, b *bed) {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		for range 50 {
-			_, _ = conn.Write([]byte("x")) // that nobody listens any more, or that there is no way, is no error here
+			_, _ = conn.Write([]byte("{")) // which the kernel does not know to be of no use; that nobody listens any more, or that there is no way, is no error here
 		}
 		<-tick.C
 	}

@@ -47,7 +47,7 @@ func (r *receiver) read(until time.Time) (int, error) {
 }
 
 // gather does nothing: the poller is woken for each datagram, whether somebody reads or not.
-func (*receiver) gather(time.Time) {}
+func (*receiver) gather(time.Time, time.Duration) {}
 
 // datagram returns the one that read has read; its bytes are good until the next read.
 func (r *receiver) datagram(int) (datagram, error) { return r.last, nil }

@@ -113,13 +113,13 @@ type Responder struct {
 	wake       time.Time // of the next slot: until then a read may wait
 	in         *receiver // from Run on
 	flood      surge
+	gate       gate
 	noID       *recent[uint64, struct{}]
 	sealedRate *limiter
 	jsonRate   *limiter
 	askRate    *limiter
 	paid       *recent[uint64, struct{}] // sealed requests, by id, that took a token of askRate for both forms
 	brokerRate *limiter                  // the publisher's
-	frames     bool                      // tails of requests can be believed, see filterFrames
 	six        bool                      // the socket takes IPv6 too
 	links      *os.File                  // tells of changes of addresses; nil: nothing does
 	stale      atomic.Bool               // list is of before such a change
@@ -189,6 +189,10 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw, err := c.Conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
 	r := &Responder{
 		c: c, seed: maphash.MakeSeed(), ifaces: interfaces, replies: replies, reply: replies.send, sources: map[sourceKey][]byte{},
 		published:  once{seen: newRecent[uint64, struct{}](onceAge, onceCap)},
@@ -203,7 +207,7 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		paid:       newRecent[uint64, struct{}](onceAge, onceCap),
 		brokerRate: newLimiter(brokerEach, askAll),
 		six:        isSix(c.Conn), links: openLinks(),
-		frames: filterFrames(c.Conn), introducer: newIntroducer(c.Brokers), relays: newRelays(),
+		introducer: newIntroducer(c.Brokers), relays: newRelays(), gate: gate{raw: raw},
 		edition: uint16(rand.Uint32()), // so that it is another one after a restart
 	}
 	r.authority = newAuthority(c.Key, c.Floors, c.Now())
@@ -242,12 +246,17 @@ func (r *Responder) Reload(interfaces []string, legacy, open bool, operators Ope
 	if g == nil {
 		g = r.settings.Load().guard
 	}
-	r.settings.Store(&settings{interfaces, legacy, open, g, operators})
+	set := &settings{interfaces, legacy, open, g, operators}
+	r.settings.Store(set)
+	r.gate.renew(set)
 }
 
 // Stats returns how many datagrams have come to which end, by outcome: "answered", "published", "malformed", "too_long",
 // "off_link", "replayed", "clock", "rate", "guard", "legacy_off", ….
-func (r *Responder) Stats() map[string]uint64 { return r.tally.all() }
+func (r *Responder) Stats() map[string]uint64 {
+	r.gate.dropped(&r.tally)
+	return r.tally.all()
+}
 
 // Run answers until ctx ends, and returns nil then. It can run once.
 func (r *Responder) Run(ctx context.Context) error {
@@ -280,6 +289,8 @@ func (r *Responder) Run(ctx context.Context) error {
 
 // open takes the socket over.
 func (r *Responder) open() (err error) {
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
 	if r.in, err = newReceiver(r.c.Conn); err != nil {
 		if r.links != nil {
 			_ = r.links.Close() // nothing was read
@@ -288,6 +299,7 @@ func (r *Responder) open() (err error) {
 		return err
 	}
 	r.replies.by(r.in)
+	r.gate.by(r.in)
 	return nil
 }
 
@@ -296,8 +308,9 @@ func (r *Responder) read() error {
 	const maxErrors = 100 // in a row
 	for failed := 0; ; {
 		r.due(r.c.Now())
-		n, err := r.in.read(r.wake)
+		n, err := r.in.read(r.until())
 		if timedOut(err) {
+			r.weigh(0, r.c.Now())
 			continue
 		}
 		if err != nil {
@@ -310,7 +323,7 @@ func (r *Responder) read() error {
 		failed = 0
 		r.takeAll(n)
 		if r.flood.on && n < atATime {
-			r.in.gather(r.wake)
+			r.in.gather(r.wake, r.flood.lull())
 		}
 	}
 }
@@ -325,10 +338,12 @@ func (r *Responder) takeAll(n int) {
 			continue
 		}
 		d.at = now
-		src := d.src
+		src, set := d.src, r.settings.Load()
 		o, why := r.handle(&d)
 		if o.good() {
 			bad--
+		} else {
+			r.gate.learn(&d, o, set)
 		}
 		r.tally.note(o, now, func() any {
 			if why != nil {
@@ -337,9 +352,18 @@ func (r *Responder) takeAll(n int) {
 			return src.String()
 		})
 	}
-	r.flood.add(bad, now)
+	r.weigh(bad, now)
 	if r.stale.CompareAndSwap(true, false) {
 		r.refresh(now, 0)
 	}
 	r.refresh(now, tableAge)
+}
+
+// until returns how long a read may wait: until the next slot, and in a flood until it is seen whether that goes on.
+func (r *Responder) until() time.Time {
+	over := r.flood.began.Add(2 * floodSpan)
+	if r.flood.of <= 1 || !r.wake.IsZero() && r.wake.Before(over) {
+		return r.wake
+	}
+	return over
 }
