@@ -198,7 +198,7 @@ func TestGateForgetsInTime(t *testing.T) {
 	})
 	defer wg.Wait()
 	defer close(stop)
-	for i := range uint64(100) {
+	for i := range uint64(30) {
 		before := b.r.Stats()[noOperator.String()]
 		b.r.Reload(nil, false, false, obeying(op), nil)
 		b.await(noOperator, before+1)
