@@ -49,16 +49,22 @@ func TestCompleteMeansComplete(t *testing.T) {
 	var total, wrong, unsure atomic.Int64
 	t.Run("sweeps", func(t *testing.T) {
 		for _, l := range losses {
-			for _, kind := range []string{"unknown", "known", "home"} {
+			for _, kind := range []string{"unknown", "known", "home", "slow"} {
 				t.Run(l.name+"/"+kind, func(t *testing.T) {
 					t.Parallel()
 					for _, n := range []int{1, 2, 3, 10, 100} {
+						if kind == "slow" && n != 10 && each < 20 {
+							continue // it takes its time
+						}
 						var last, ends []time.Duration
 						for i := range each {
 							w := world{n: n, loss: l.make()}
 							switch kind {
 							case "known":
 								w.known = n
+							case "slow": // where so many wake up that each request takes long to be sent
+								w.sending = time.Duration(i%4) * 2 * time.Millisecond
+								w.configure = func(c *Config) { c.Most = smallNetwork }
 							case "home": // a /24 with IPv6, where now and then a host has nothing else
 								w.configure = func(c *Config) { c.Most, c.Late = smallNetwork, true }
 								if i%50 == 0 {

@@ -19,6 +19,8 @@ type round struct {
 	next     int           // of sends
 	begun    bool          // the first datagram to everyone was sent
 	unsent   bool          // one could not be sent to all
+	blind    bool          // nothing was known of losses
+	from, to time.Duration // when the first and the last datagram to everyone were sent, however late that was
 	heard    int           // new hosts
 	last     time.Duration // when there was one
 }
@@ -72,6 +74,7 @@ const (
 	perFilter   = 1400 // hosts in each, if there are several
 	bitsPerHost = 32   // at most
 	maxHashes   = 22
+	alike       = 10.4 // 4 × the sum of 0.44^k, k ≥ 1, and 2: how much a host's bits, each as far from the next, are like those of another
 )
 
 // lateRounds are when hosts whose first ARP request was lost may have sent the next: a second apart (RETRANS_TIME).
@@ -79,7 +82,7 @@ var lateRounds = [...]time.Duration{time.Second + lateSlot, 3*time.Second + late
 
 // plan returns the next round.
 func (s *Sweep) plan(now time.Duration) *round {
-	r := &round{number: s.n, salt: s.c.Salt()}
+	r := &round{number: s.n, salt: s.saltOf()}
 	s.n++
 	switch r.number {
 	case 0:
@@ -94,6 +97,15 @@ func (s *Sweep) plan(now time.Duration) *round {
 	}
 	s.schedule(r, s.startOf(now))
 	return r
+}
+
+// saltOf returns the salt of the next round: another one, so that whom the filter hides it hides once. Where nobody was heard since, and
+// hardly anybody can be hidden, it is that of the last one: then hosts know at once that the request is not for them.
+func (s *Sweep) saltOf() uint64 {
+	if s.n < 3 || s.salted == 0 || s.salted != len(s.ids) || s.unheard()*s.hidden > Delta/20 {
+		s.salt = s.c.Salt()
+	}
+	return s.salt
 }
 
 // planSample plans round 0: as many as fit half the socket's buffer even where there are the most hosts that can be.
@@ -138,7 +150,7 @@ func (s *Sweep) planRest(r *round) {
 	size := min(s.c.Filter, n*bitsPerHost/8/parts+8)
 	share := float64(size) * 8 / (float64(n) / float64(parts)) // bits a host
 	hashes := min(max(math.Round(share*math.Ln2), 1), maxHashes)
-	r.hidden = math.Pow(1-math.Exp(-hashes/share), hashes)
+	r.hidden = math.Pow(1-math.Exp(-hashes/share), hashes) + alike/(share*share*float64(n)/float64(parts))
 	step := math.MaxUint64/uint64(parts) + 1 // 0 for one part
 	for i := range parts {
 		c := Call{Salt: r.salt, Lo: uint64(i) * step, Hi: uint64(i+1) * step, Filter: make([]byte, size), Hashes: uint8(hashes)}
@@ -172,7 +184,8 @@ func (s *Sweep) planCopies(r *round) {
 	}
 	switch {
 	case s.blind():
-		r.requests, r.late = blindCopies, 0
+		r.blind = true
+		r.requests, r.late = quietCopies, 0
 		if r.replies > 2 {
 			r.replies = blindCopies
 		}
@@ -237,10 +250,14 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 	case s.soon(r) || r.number == 1 && r.window == 0 && s.c.Open:
 		gap = r.window + atOnceCopyGap
 	}
+	late := r.requests - r.late // the first copy of those
+	if s.calm(r) {
+		late = 0 // the others may be spared
+	}
 	for c := range r.requests {
 		for i := range r.parts {
 			at := start + time.Duration(c)*gap + time.Duration(i)*max(r.window, partGap)
-			r.sends = append(r.sends, send{at: at, part: i, copy: c, late: c >= r.requests-r.late})
+			r.sends = append(r.sends, send{at: at, part: i, copy: c, late: late <= c && c < late+r.late})
 		}
 	}
 	if r.number > 2 && len(s.missing) <= maxMissing {
@@ -267,7 +284,21 @@ func (s *Sweep) near() bool { return !s.c.Wireless && s.c.Trip == 0 }
 // spared reports whether the second copy of the first round is not to be sent: where many have answered the first, most would be woken
 // for nothing, and the next round asks the others alone.
 func (s *Sweep) spared(r *round, d send) bool {
+	if r.blind && d.copy >= blindCopies && r.heard > 0 {
+		return true // something gets lost; of the rest, the next round asks those alone who are not heard then
+	}
 	return d.copy > 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
+}
+
+// enough reports whether the copies of a round that were sent do, because each took so long that a burst of losses has ended meanwhile.
+func (s *Sweep) enough(r *round, d send) bool {
+	if d.copy == 0 || d.part < 0 || len(r.parts) > 1 || !s.calm(r) || r.late > d.copy || s.quiet()+1 < s.need() {
+		return false
+	}
+	s.timed(r)
+	a := r.asked
+	a.requests = d.copy
+	return s.unheardAfter(append(slices.Clone(s.done), a)) < Delta/8
 }
 
 // held reports whether the second copy is to wait until it is known who has answered the first.
@@ -278,7 +309,7 @@ func (s *Sweep) held(r *round, now time.Duration) bool {
 // send returns the next datagram of the round, and false if it has become needless.
 func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	d := r.sends[r.next]
-	if s.spared(r, d) {
+	if s.spared(r, d) || s.enough(r, d) {
 		r.requests, r.sends = d.copy, r.sends[:r.next]
 		return Ask{}, false
 	}
@@ -299,13 +330,16 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	s.seq++
 	s.sent = append(s.sent, now)
 	first := !r.begun
-	r.begun = true
-	r.last = max(r.last, now)
+	if first {
+		r.begun, r.from = true, now
+	}
+	r.to, r.last = now, max(r.last, now)
 	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), Copy: d.copy, First: first, Late: d.late}, true
 }
 
 // fill puts everyone who was heard into the filters of the parts that are to be sent still.
 func (s *Sweep) fill(r *round) {
+	s.salted, s.hidden = len(s.ids), r.hidden
 	step := math.MaxUint64/uint64(len(r.parts)) + 1
 	for _, id := range s.ids {
 		sp := SpreadOf(s.c.Sweep, r.salt, id)
@@ -326,7 +360,7 @@ func (s *Sweep) endOf(r *round) time.Duration {
 		return 0
 	}
 	guard := s.guard(r)
-	last := r.sends[len(r.sends)-1].at
+	last := max(r.sends[len(r.sends)-1].at, r.to)
 	end := max(last+r.window+guard, r.last+min(guard, firstGuard))
 	if r.number == 1 && r.window == 0 && len(s.ids) >= crowd && s.left <= 0 && s.near() {
 		// All answer at once, and how long the last took says nothing of how long one alone would: it is over when a while has passed
@@ -392,5 +426,5 @@ func (s *Sweep) guard(r *round) time.Duration {
 // alone returns how long the reply of one host may take where the others are silent: what makes a host slow now and then, which is
 // what the slowest of a crowd have over most of it, but not its size.
 func (s *Sweep) alone() time.Duration {
-	return (s.rtt.quantile(0.1)+s.rtt.quantile(0.99)-s.rtt.quantile(0.9))*5/4 + 700*time.Microsecond
+	return (s.rtt.quantile(0)+s.rtt.quantile(0.99)-s.rtt.quantile(0.9))*5/4 + 700*time.Microsecond
 }

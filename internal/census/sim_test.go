@@ -18,7 +18,8 @@ type world struct {
 	lull      time.Duration // host 0 looks at what has come but once in so long, as somebody has it do who sends it needless requests
 	shed      uint32        // host 0, which is flooded, takes but the first and one of so many requests, by their numbers; 0: all
 	loss      loss.Model
-	buffer    int // replies that fit the requester's socket; 0: any number
+	sending   time.Duration // that a datagram to everyone takes to be sent
+	buffer    int           // replies that fit the requester's socket; 0: any number
 	service   time.Duration
 	resolve   bool // hosts have to resolve the requester's address
 	deaf      map[int]bool
@@ -137,7 +138,9 @@ func (w world) run(seed uint64) outcome {
 	now := time.Duration(0)
 	send := func(asks []Ask) {
 		for _, a := range asks {
-			out.requestBytes += simRequest
+			if out.requestBytes += simRequest; a.To == (ID{}) {
+				now += w.sending
+			}
 			for i := range w.n {
 				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || sheds(i, a.Seq, now) || w.loss.Lost(i, false, now, rnd) {
 					continue
@@ -156,17 +159,7 @@ func (w world) run(seed uint64) outcome {
 		now = w.far
 		s.Arrived(w.far, now)
 	}
-	for {
-		asks, wake, done := s.Next(now)
-		if done {
-			out.ends = now
-			break
-		}
-		send(asks)
-		if len(q) == 0 || q[0].at >= wake {
-			now = max(wake, now)
-			continue
-		}
+	next := func() { // the next event
 		e := heap.Pop(&q).(event)
 		now = max(now, e.at)
 		switch {
@@ -199,6 +192,25 @@ func (w world) run(seed uint64) outcome {
 			}
 			timer(e.host, now)
 		}
+	}
+	for {
+		asks, wake, done := s.Next(now)
+		if done {
+			out.ends = now
+			break
+		}
+		if send(asks); now > wake {
+			wake = now
+			s.Sent(now)
+		}
+		for len(q) > 0 && q[0].at <= now { // what came meanwhile
+			next()
+		}
+		if len(q) == 0 || q[0].at >= wake {
+			now = max(wake, now)
+			continue
+		}
+		next()
 	}
 	for i := range hosts {
 		out.replies += replies[i]

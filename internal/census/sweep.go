@@ -48,8 +48,11 @@ type Sweep struct {
 	found     int     // the last round that brought somebody new, from 1
 	drops     uint32
 	dropsSeen uint32
-	busy      bool // replies are not read yet
-	late      int  // late rounds so far
+	busy      bool    // replies are not read yet
+	late      int     // late rounds so far
+	salt      uint64  // of the last round
+	salted    int     // how many were in its filter
+	hidden    float64 // share of the others that it hid
 	over      bool
 	result    Result
 }
@@ -97,8 +100,12 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 			if s.held(r, now) {
 				return out, min(now+busyPause, s.c.Limit), false
 			}
-			if a, ok := s.send(r, now); ok {
-				out = append(out, a)
+			a, ok := s.send(r, now)
+			if !ok {
+				continue
+			}
+			if out = append(out, a); a.To == (ID{}) && r.next < len(r.sends) {
+				return out, now, false // it may take long to send, and then the next one may be needless
 			}
 		}
 		if r.next < len(r.sends) {
@@ -126,6 +133,13 @@ func (s *Sweep) Arrived(trip, now time.Duration) {
 	}
 	for i := s.cur.next; i < len(s.cur.sends); i++ {
 		s.cur.sends[i].at = max(s.cur.sends[i].at, now)
+	}
+}
+
+// Sent takes note of when the last datagram to everyone that Next returned had been sent, if that took its time.
+func (s *Sweep) Sent(now time.Duration) {
+	if s.cur != nil && s.cur.begun {
+		s.cur.to = now
 	}
 }
 
@@ -275,11 +289,11 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 		s.found = s.turns
 	}
 	s.surprise = float64(dropped)
-	if n := float64(r.heard); n > 3*r.expected {
+	if n := float64(r.heard); n > 3*r.expected && !r.blind {
 		s.surprise += n
 	}
 	s.timed(r)
-	s.lastSend = r.sends[len(r.sends)-1].at
+	s.lastSend = r.to
 	if dropped == 0 && !r.unsent { // else nobody can say who was not heard
 		s.done = append(s.done, r.asked)
 	}
@@ -292,10 +306,7 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 }
 
 // timed notes when a round was sent.
-func (s *Sweep) timed(r *round) {
-	first, last := r.sends[0].at, r.sends[len(r.sends)-1].at
-	r.pause, r.span = first-s.lastSend, last-first
-}
+func (s *Sweep) timed(r *round) { r.pause, r.span = r.from-s.lastSend, r.to-r.from }
 
 // crowded reports whether replies, which come in crowds, get lost much more often than requests, which do not.
 func (s *Sweep) crowded() bool {

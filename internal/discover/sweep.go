@@ -305,6 +305,9 @@ func (s *sweep) rounds(ctx context.Context) error {
 				return err
 			}
 		}
+		if n := len(asks); n > 0 && asks[n-1].To == (ID{}) {
+			s.census.Sent(time.Since(s.start))
+		}
 		next := s.start.Add(wake)
 		if s.partial > 0 {
 			if !now.Before(s.retry) {

@@ -1,0 +1,70 @@
+package census
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// asksOf runs a sweep of an open network, in which so many hosts answer the first request after 1 ms and nothing else is heard, and
+// returns what it asks.
+func asksOf(t *testing.T, hosts int, late func(s *Sweep, a Ask, now time.Duration)) []Ask {
+	t.Helper()
+	s := New(Config{Sweep: 1, Open: true, Most: smallNetwork, Filter: 1200, Limit: 5 * time.Second, Salt: rand.Uint64})
+	var all []Ask
+	for now := time.Duration(0); ; {
+		asks, wake, done := s.Next(now)
+		if done {
+			return all
+		}
+		for _, a := range asks {
+			all = append(all, a)
+			if a.Seq == 1 {
+				now += time.Millisecond
+				for i := range hosts {
+					s.Hear(Heard{ID: idOf(i), Seq: 1, First: 1, Tx: 1}, now)
+				}
+			} else if late != nil {
+				late(s, a, now)
+			}
+		}
+		now = max(now, wake)
+	}
+}
+
+// rounds returns the requests of each round, and its salt.
+func rounds(asks []Ask) (copies map[uint16]int, salts map[uint16]uint64, last uint16) {
+	copies, salts = map[uint16]int{}, map[uint16]uint64{}
+	for _, a := range asks {
+		copies[a.Round]++
+		salts[a.Round], last = a.Salt, a.Round
+	}
+	return copies, salts, last
+}
+
+// TestSameQuestion has nobody answer after the first round: hosts are to know the requests that follow by their salt. But where a filter
+// hides one of a thousand, and somebody may be unheard, it is to hide another each time.
+func TestSameQuestion(t *testing.T) {
+	t.Parallel()
+	for _, hosts := range []int{3, 100} {
+		_, salts, last := rounds(asksOf(t, hosts, nil))
+		if last < 5 || salts[1] == salts[2] || hosts == 3 && salts[2] == salts[3] || salts[last] != salts[last-1] {
+			t.Errorf("%d hosts: salts of %d rounds: %x", hosts, last, salts)
+		}
+	}
+}
+
+// TestEnoughOfSecondRound has the first request after the first round answered, or none: where something gets lost, the rest of the copies
+// would wake those for nothing who have answered.
+func TestEnoughOfSecondRound(t *testing.T) {
+	t.Parallel()
+	none, _, _ := rounds(asksOf(t, 100, nil))
+	some, salts, _ := rounds(asksOf(t, 100, func(s *Sweep, a Ask, now time.Duration) {
+		if a.Round == 2 {
+			s.Hear(Heard{ID: idOf(200), Seq: a.Seq, First: 2, Tx: 1}, now)
+		}
+	}))
+	if none[2] != quietCopies || some[2] != blindCopies || salts[3] == salts[2] {
+		t.Errorf("%d and %d copies of round 2, want %d where nobody answers and %d else; salts %x", none[2], some[2], quietCopies, blindCopies, salts)
+	}
+}
