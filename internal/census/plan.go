@@ -102,7 +102,7 @@ func (s *Sweep) plan(now time.Duration) *round {
 // saltOf returns the salt of the next round: another one, so that whom the filter hides it hides once. Where nobody was heard since, and
 // hardly anybody can be hidden, it is that of the last one: then hosts know at once that the request is not for them.
 func (s *Sweep) saltOf() uint64 {
-	if s.n < 3 || s.salted == 0 || s.salted != len(s.ids) || s.unheard()*s.hidden > Delta/20 {
+	if s.n < 3 || s.salted == 0 || s.salted != len(s.ids) || (s.unheardEarly(s.done)+strangers)*s.hidden > Delta/10 {
 		s.salt = s.c.Salt()
 	}
 	return s.salt

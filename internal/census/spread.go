@@ -65,6 +65,16 @@ func (c *Call) Add(s Spread) {
 	}
 }
 
+// Bits returns the places of the host's first n bits in a filter of size bytes; n is at most the filter's number of hashes. A place is
+// 8 × that of the byte, and the bit's in it, of which 0 is the least.
+func (s Spread) Bits(n uint8, size int) []uint64 {
+	out := make([]uint64, n)
+	for i := range n {
+		out[i] = s.bit(i, size)
+	}
+	return out
+}
+
 // bit returns the place of the host's i-th bit in a filter of size bytes.
 func (s Spread) bit(i uint8, size int) uint64 {
 	step := s.Bloom&0xffffffff | 1

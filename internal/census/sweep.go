@@ -232,15 +232,20 @@ func (s *Sweep) unheardAfter(rounds []asked) float64 {
 	if !s.c.Open {
 		return float64(max(s.left, 0))
 	}
-	hosts := max(float64(len(s.ids)-s.lateOnes), 1)
-	if len(s.c.Known) > 0 {
-		hosts = float64(s.fresh-s.lateOnes) + strangers
-	}
-	n := s.unheardOf(hosts, rounds)
+	n := s.unheardEarly(rounds)
 	if s.c.Late {
 		n += s.unheardLate(rounds)
 	}
 	return n
+}
+
+// unheardEarly returns the same of those who are asked from the first round on.
+func (s *Sweep) unheardEarly(rounds []asked) float64 {
+	hosts := max(float64(len(s.ids)-s.lateOnes), 1)
+	if len(s.c.Known) > 0 {
+		hosts = float64(s.fresh-s.lateOnes) + strangers
+	}
+	return s.unheardOf(hosts, rounds)
 }
 
 // unheardLate returns the same of those who are asked late.

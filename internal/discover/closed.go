@@ -51,6 +51,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	case meant != answered && !cancels && !q.Clock:
 		if heard {
 			r.needless.note(d, set)
+			r.gate.ignore(d, q, spread, set)
 		}
 		return meant, nil // without a check of the signature: whatever it is, nothing is said
 	case late && !r.authority.floors.above(op.id, q.Time.UnixMilli()):

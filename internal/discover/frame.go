@@ -2,9 +2,11 @@ package discover
 
 // Where fields of a request stand, and of a datagram about relaying.
 const (
+	offRequestSweep    = 8
 	offRequestOperator = 24
 	offRequestMAC      = 48
 	offRequestSeq      = 60
+	offRequestSalt     = 92
 	offRelaySeq        = 32
 )
 

@@ -23,6 +23,7 @@ type gate struct {
 	set     *settings       // under which the rules were learned
 	rules   gateRules
 	learned time.Time // when the last of them was
+	hushed  time.Time // when the last hush was
 	drops   uint32    // of the socket, as it was last asked
 	total   uint64    // that were counted
 
@@ -33,6 +34,7 @@ type gate struct {
 type gateRules struct {
 	deaf      bool      // everything that is not sealed
 	strangers [][8]byte // requests with these key ids, the oldest first; zeros: those that are not signed
+	hush      hush      // requests that ask the same again and have heard the host
 	part
 }
 

@@ -84,7 +84,29 @@ func (g gateRules) program() []bpf.Instruction {
 			bpf.Jump{Skip: uint32(len(sealed))},
 		}
 	}
-	return slices.Concat(original, sealed, thin)
+	return slices.Concat(g.hush.program(), original, sealed, thin)
+}
+
+// program drops what asks the same.
+func (h *hush) program() []bpf.Instruction {
+	const udp = 8
+	if h.size == 0 {
+		return nil
+	}
+	p := []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtLen}, bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(udp + h.size)}}
+	for _, w := range h.words {
+		p = append(p, bpf.LoadAbsolute{Off: uint32(udp + w.at), Size: 4}, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: w.value})
+	}
+	for _, b := range h.bits {
+		p = append(p, bpf.LoadAbsolute{Off: uint32(udp + b.at), Size: 1}, bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: uint32(b.mask)})
+	}
+	for i := range p {
+		if j, ok := p[i].(bpf.JumpIf); ok {
+			j.SkipTrue = uint8(len(p) - i) // to behind the end
+			p[i] = j
+		}
+	}
+	return append(p, bpf.RetConstant{})
 }
 
 // strangersProgram drops requests of this version with the key ids of strangers.

@@ -98,6 +98,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	case heard:
 		state.Cancel()
 		r.needless.note(d, set)
+		r.gate.ignore(d, &q, spread, set)
 		return o, nil
 	case o != answered:
 		return o, nil

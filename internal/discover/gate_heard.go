@@ -1,0 +1,73 @@
+package discover
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"rollcall/internal/census"
+)
+
+const (
+	hushFrom  = 4                     // requests whose answers are to be sent so often come about as often themselves
+	hushBits  = 12                    // of the host in the filter that the kernel looks for
+	hushPause = 20 * time.Millisecond // between two such requests: each takes as much time as to be woken three times
+)
+
+// hush are the places of a request that show that it is the same question as one which says that it has heard this host: version and
+// flags, sweep, salt, and some of the host's bits in the filter. Whoever has made that one, he can't have the kernel drop requests in
+// whose filter the host is not; one of 2^hushBits is taken for one in which it is. The zero value is none.
+type hush struct {
+	words [5]word
+	bits  []bit
+	size  int // of the part of a request in which they all are
+}
+
+// word are four bytes of a request, in network order.
+type word struct {
+	at    int
+	value uint32
+}
+
+// bit is one that is set.
+type bit struct {
+	at   int // of the byte
+	mask uint8
+}
+
+// hushOf returns what is known of the question of a datagram, and false if there is too little.
+func hushOf(d *datagram, q *Request, spread census.Spread) (h hush, ok bool) {
+	start := bytes.Index(d.b[requestHeader:], q.Filter)
+	if start < 0 || q.FilterHashes < hushBits {
+		return h, false
+	}
+	for i, at := range [...]int{offRequestSweep + 4, offRequestSalt + 4, offRequestSweep, offRequestSalt, len(magic)} { // the most different first
+		h.words[i] = word{at, binary.BigEndian.Uint32(d.b[at:])}
+	}
+	for _, n := range spread.Bits(hushBits, len(q.Filter)) {
+		b := bit{requestHeader + start + int(n/8), 1 << (n % 8)}
+		h.bits = append(h.bits, b)
+		h.size = max(h.size, b.at+1)
+	}
+	return h, true
+}
+
+// same reports whether it is the same question.
+func (h *hush) same(o *hush) bool { return h.words == o.words }
+
+// ignore has the kernel drop what asks the same as a request under set that says that it has heard this host: each copy would wake it.
+func (g *gate) ignore(d *datagram, q *Request, spread census.Spread, set *settings) {
+	if q.Copies < hushFrom {
+		return
+	}
+	h, ok := hushOf(d, q, spread)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if since := d.at.Sub(g.hushed); !ok || g.raw == nil || g.set != set || since >= 0 && since < hushPause || h.same(&g.rules.hush) {
+		return
+	}
+	g.hushed = d.at
+	rules := g.rules
+	rules.hush = h
+	g.put(rules)
+}
