@@ -28,7 +28,7 @@ measure() {
 	case $1 in
 	sizes) lab/cross.sh '-s -w' | grep arm64 ;; # stripped
 	packages) go test -run '^$' -bench . -benchmem ./internal/... ./agents/... ./reports ./config ;;
-	miss) # 29,250 simulated sweeps: how many say that they are complete and are not
+	miss) # 39,000 simulated sweeps: how many say that they are complete and are not
 		ROLLCALL_LONG=150 go test -timeout 30m -run TestCompleteMeansComplete -v ./internal/census | grep -E "sweeps:|^(ok|FAIL)" ;;
 	fleet) # virtual hosts on the loopback network
 		lab/fleet/bench.sh ;;

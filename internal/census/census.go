@@ -29,7 +29,7 @@
 //
 // Losses that hold on for longer than the sweep look like absence to it. Who had to resolve the requester's address may be
 // silent for a second after a loss: then late rounds follow. Hosts known from earlier that stay silent are asked three times by
-// unicast and reported as missing.
+// unicast, each time a while later, and after a third of a second without an answer reported as missing.
 package census
 
 import "time"

@@ -168,6 +168,18 @@ func TestMissingHosts(t *testing.T) {
 }
 
 // TestKnownOfAnotherNetwork has 5,000 hosts known that are all gone: they are not asked one by one.
+// TestBusyHost has known hosts be busy with something else for a while: they are not missing.
+func TestBusyHost(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []float64{0, 0.1} {
+		w := world{n: 50, known: 50, loss: loss.Independent(lost), late: map[int]time.Duration{7: 100 * time.Millisecond, 9: 250 * time.Millisecond},
+			configure: func(c *Config) { c.Most, c.Late = smallNetwork, true }}
+		if got := w.run(1); got.heard != 50 || len(got.Missing) > 0 || !got.Complete || got.ends > time.Second {
+			t.Errorf("loss %v: heard %d of 50, missing %x, complete %v, after %v", lost, got.heard, got.Missing, got.Complete, got.ends)
+		}
+	}
+}
+
 func TestKnownOfAnotherNetwork(t *testing.T) {
 	t.Parallel()
 	w := world{n: 3, known: 5003, loss: loss.Independent(0), deaf: map[int]bool{}, configure: func(c *Config) { c.Known = c.Known[3:] }}

@@ -48,7 +48,8 @@ const (
 	wirelessCopyGap = 15 * time.Millisecond
 	partGap         = 60 * time.Microsecond // between datagrams at least
 	probeGap        = 100 * time.Microsecond
-	probeWindow     = time.Millisecond // of round 0
+	probeWait       = 15 * time.Millisecond // after the first probes; then four times as long each
+	probeWindow     = time.Millisecond      // of round 0
 	firstGuard      = 5 * time.Millisecond
 	finalGuard      = 5 * time.Millisecond
 	crowdGuard      = 40                    // the part of the window that is waited at least
@@ -228,7 +229,12 @@ func (s *Sweep) spread(replies float64) time.Duration {
 
 // startOf returns when the next round begins: at once, unless it is a late one.
 func (s *Sweep) startOf(now time.Duration) time.Duration {
-	if len(s.done) == 0 || len(s.ids) == 0 || s.left > 0 || s.unheard() >= Delta || s.quiet() < s.need() || s.unprobed() || !s.stuck() {
+	switch {
+	case len(s.done) == 0 || len(s.ids) == 0 || s.left > 0 || s.unheard() >= Delta || s.quiet() < s.need():
+		return now
+	case s.unprobed():
+		return max(s.probing.next, now)
+	case !s.stuck():
 		return now
 	}
 	at := lateRounds[min(s.late, len(lateRounds)-1)]
@@ -260,17 +266,25 @@ func (s *Sweep) schedule(r *round, start time.Duration) {
 			r.sends = append(r.sends, send{at: at, part: i, copy: c, late: late <= c && c < late+r.late})
 		}
 	}
-	if r.number > 2 && len(s.missing) <= maxMissing {
-		at := start
-		for _, id := range s.Result().Missing {
-			if s.missing[id] < Probes {
-				r.sends = append(r.sends, send{at: at, part: -1, to: id})
-				at += probeGap
-			}
-		}
+	if r.number > 2 && s.unprobed() && start >= s.probing.next {
+		s.probeMissing(r, start)
 	}
 	slices.SortStableFunc(r.sends, func(a, b send) int { return int(a.at - b.at) })
 	r.last = start
+}
+
+// probeMissing asks known hosts that are silent one by one in the round, and says when they are asked again: later and later, so that who
+// is busy with something else, or loses everything for a while, is not missing for it. Behind the last time they have a while to answer.
+func (s *Sweep) probeMissing(r *round, start time.Duration) {
+	if s.probing.turns < Probes {
+		at := start
+		for _, id := range s.Result().Missing {
+			r.sends = append(r.sends, send{at: at, part: -1, to: id})
+			at += probeGap
+		}
+		s.probing.next = start + probeWait<<(2*s.probing.turns)
+	}
+	s.probing.turns++
 }
 
 // soon reports whether the round asks everyone for the first time, and those are so few, and so near, that the next one follows at once.
@@ -315,10 +329,9 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	}
 	r.next++
 	if d.part < 0 {
-		if _, silent := s.missing[d.to]; !silent {
+		if !s.missing[d.to] {
 			return Ask{}, false // it has answered since
 		}
-		s.missing[d.to]++
 		// Rounds of their own: the host may have answered this round, and the reply was lost.
 		round, seq := s.Single()
 		return Ask{Round: round, Seq: seq, Copies: 1, To: d.to, Call: Call{Salt: r.salt}}, true

@@ -32,13 +32,17 @@ type Sweep struct {
 	lastSend time.Duration // of the last round
 	probe    uint16        // number of the last probe
 
-	ids       []ID // heard, in this order
-	heard     map[ID]bool
-	missing   map[ID]int // known and silent, with how often they were asked by unicast
-	fresh     int        // heard and not known
-	left      int        // Singles that have not answered
-	resolved  int        // that had to resolve our address
-	lateOnes  int        // that can only be asked late, and are not known
+	ids     []ID // heard, in this order
+	heard   map[ID]bool
+	missing map[ID]bool // known and silent
+	probing struct {    // of those who are missing
+		turns int           // so far
+		next  time.Duration // when they are asked again
+	}
+	fresh     int // heard and not known
+	left      int // Singles that have not answered
+	resolved  int // that had to resolve our address
+	lateOnes  int // that can only be asked late, and are not known
 	requests  tally
 	replies   tally
 	rtt       times
@@ -65,13 +69,13 @@ func New(c Config) *Sweep {
 	if c.Buffer == 0 {
 		c.Buffer = DefaultBuffer
 	}
-	s := &Sweep{c: c, rate: c.Rate, heard: map[ID]bool{}, missing: map[ID]int{}, left: c.Singles, single: UnicastSeq - 1}
+	s := &Sweep{c: c, rate: c.Rate, heard: map[ID]bool{}, missing: map[ID]bool{}, left: c.Singles, single: UnicastSeq - 1}
 	s.requests.prior, s.replies.prior = priorStruck, priorStruck
 	if c.Trip > 0 {
 		s.requests.prior, s.replies.prior = farStruck, farStruck
 	}
 	for _, id := range c.Known {
-		s.missing[id] = 0
+		s.missing[id] = true
 	}
 	s.populace = 1.1*float64(len(s.missing)) + 5
 	switch {
@@ -163,7 +167,7 @@ func (s *Sweep) Hear(h Heard, now time.Duration) bool {
 	}
 	s.heard[h.ID] = true
 	s.ids = append(s.ids, h.ID)
-	if _, known := s.missing[h.ID]; known {
+	if s.missing[h.ID] {
 		delete(s.missing, h.ID)
 	} else {
 		s.fresh++
@@ -354,17 +358,9 @@ func (s *Sweep) need() int {
 	return min(max(2, s.found-1), maxNeed)
 }
 
-// unprobed reports whether known hosts are to be asked by unicast still.
+// unprobed reports whether known hosts are to be asked by unicast still, or have had no time to answer.
 func (s *Sweep) unprobed() bool {
-	if len(s.missing) > maxMissing {
-		return false
-	}
-	for _, n := range s.missing {
-		if n < Probes {
-			return true
-		}
-	}
-	return false
+	return len(s.missing) > 0 && len(s.missing) <= maxMissing && s.probing.turns <= Probes
 }
 
 // stuck reports whether hosts may be waiting for the requester's hardware address: some had to ask for it, and datagrams get
