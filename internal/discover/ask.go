@@ -24,7 +24,7 @@ func (s *sweep) ask(a census.Ask) error {
 
 // askOn sends a request to every target of these ways.
 func (s *sweep) askOn(ways []*way, a census.Ask) error {
-	s.wondering = s.c.Key != nil && a.Copy < wonderingCopies && a.Round > 1 && a.Round <= lastWondering && (len(s.hosts) == 0 || s.silent())
+	s.wondering = s.c.Key != nil && a.Copy < wonderingCopies && a.Round <= lastWondering && (a.Round > 1 && len(s.hosts) == 0 || a.Round > 2 && s.silent())
 	var last error
 	before := s.stats.Sent
 	pending := 0
@@ -60,7 +60,7 @@ func (s *sweep) askOn(ways []*way, a census.Ask) error {
 }
 
 // lastWondering is the last round in which hosts are asked about their clocks: each such request costs every host the check of
-// a signature.
+// a signature, and a file that it has to write. So where others have answered, who is silent is asked once more beforehand.
 const lastWondering = 6
 
 // wonderingCopies is how many copies of each of those rounds ask about clocks.

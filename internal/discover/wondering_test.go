@@ -26,10 +26,9 @@ func TestFewCopiesAskAboutClocks(t *testing.T) {
 	w.add(host.LocalAddr().(*net.UDPAddr).AddrPort(), netip.Prefix{})
 	s := newSweep(SweepConfig{ID: 1, Sealed: true, Key: newKey(t, "op"), Expect: []Known{{ID: ID{9}}}}, nil, func(Answer) {})
 	s.ways = []*way{w}
-	const copies = census.MaxCopies
-	buf := make([]byte, MaxRequest+1)
-	for round := uint16(1); round <= lastWondering+1; round++ {
-		asking := 0
+	asks := func(round uint16) (asking int) {
+		const copies = census.MaxCopies
+		buf := make([]byte, MaxRequest+1)
 		for i := range copies {
 			if err := s.ask(census.Ask{Round: round, Seq: uint32(round)*copies + uint32(i), Copy: i, First: i == 0}); err != nil {
 				t.Fatal(err)
@@ -48,12 +47,22 @@ func TestFewCopiesAskAboutClocks(t *testing.T) {
 				asking++
 			}
 		}
-		want := wonderingCopies
-		if round == 1 || round > lastWondering {
-			want = 0
+		return asking
+	}
+	for _, others := range []bool{false, true} { // have answered
+		first := uint16(2)
+		if others {
+			first = 3 // most who are silent are so for a loss
+			s.hosts[ID{8}] = &heard{}
 		}
-		if asking != want {
-			t.Errorf("round %d: %d of %d copies ask about clocks, want %d", round, asking, copies, want)
+		for round := uint16(1); round <= lastWondering+1; round++ {
+			want := wonderingCopies
+			if round < first || round > lastWondering {
+				want = 0
+			}
+			if got := asks(round); got != want {
+				t.Errorf("round %d, others have answered %v: %d copies ask about clocks, want %d", round, others, got, want)
+			}
 		}
 	}
 }
