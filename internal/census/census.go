@@ -37,6 +37,9 @@ import "time"
 // Delta is the expected number of unheard hosts below which a sweep is complete.
 const Delta = 1e-4
 
+// LeastAsks is how many requests to everyone a sweep makes at least before it spares some: of so many one comes to a host that is flooded.
+const LeastAsks = 6
+
 // Probes is how often a known host that is silent is asked by unicast.
 const Probes = 3
 

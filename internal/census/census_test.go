@@ -167,7 +167,6 @@ func TestMissingHosts(t *testing.T) {
 	}
 }
 
-// TestKnownOfAnotherNetwork has 5,000 hosts known that are all gone: they are not asked one by one.
 // TestBusyHost has known hosts be busy with something else for a while: they are not missing.
 func TestBusyHost(t *testing.T) {
 	t.Parallel()
@@ -180,6 +179,7 @@ func TestBusyHost(t *testing.T) {
 	}
 }
 
+// TestKnownOfAnotherNetwork has 5,000 hosts known that are all gone: they are not asked one by one.
 func TestKnownOfAnotherNetwork(t *testing.T) {
 	t.Parallel()
 	w := world{n: 3, known: 5003, loss: loss.Independent(0), deaf: map[int]bool{}, configure: func(c *Config) { c.Known = c.Known[3:] }}

@@ -68,3 +68,69 @@ func TestEnoughOfSecondRound(t *testing.T) {
 		t.Errorf("%d and %d copies of round 2, want %d where nobody answers and %d else; salts %x", none[2], some[2], quietCopies, blindCopies, salts)
 	}
 }
+
+// known returns a sweep of a network in which so many hosts are known.
+func known(hosts, most int) *Sweep {
+	c := Config{Sweep: 1, Open: true, Most: most, Filter: 1200, Limit: 5 * time.Second, Salt: rand.Uint64}
+	for i := range hosts {
+		c.Known = append(c.Known, idOf(i))
+	}
+	return New(c)
+}
+
+// TestProbesOfEach has many known hosts be gone: each is asked by unicast as often as one would be, whatever of the round is spared.
+func TestProbesOfEach(t *testing.T) {
+	t.Parallel()
+	const n, gone = 100, 20
+	s, to := known(n, smallNetwork), map[ID]int{}
+	for now := time.Duration(0); ; {
+		asks, wake, done := s.Next(now)
+		if done {
+			break
+		}
+		for _, a := range asks {
+			if a.To != (ID{}) {
+				to[a.To]++
+			}
+			for i := gone; i < n && a.Seq == 1; i++ {
+				s.Hear(Heard{ID: idOf(i), Seq: 1, First: 1, Tx: 1}, now+time.Millisecond)
+			}
+		}
+		now = max(now+time.Millisecond, wake)
+	}
+	for i := range gone {
+		if got := to[idOf(i)]; got != Probes {
+			t.Errorf("host %d was asked %d times, want %d", i, got, Probes)
+		}
+	}
+}
+
+// TestPartsAreAllAsked has more hosts answer than one filter holds, and one of the first part in the second round: the others of that
+// round are asked as well.
+func TestPartsAreAllAsked(t *testing.T) {
+	t.Parallel()
+	s, asked := known(400, 65_534), map[uint64]int{}
+	for now := time.Duration(0); ; {
+		asks, wake, done := s.Next(now)
+		if done {
+			break
+		}
+		for _, a := range asks {
+			if a.Round == 2 && a.To == (ID{}) {
+				asked[a.Lo]++
+			}
+			for i := 0; i < 3000 && a.Seq == 1; i++ {
+				s.Hear(Heard{ID: idOf(i), Seq: 1, First: 1, Tx: 1}, now+time.Millisecond)
+			}
+			if a.Seq == 2 {
+				s.Hear(Heard{ID: idOf(5000), Seq: 2, First: 1, Tx: 1}, now)
+			}
+		}
+		now = max(now+time.Millisecond, wake)
+	}
+	for lo, n := range asked {
+		if n != asked[0] || len(asked) < 2 {
+			t.Errorf("part from %x was asked %d times, the first one %d times, of %d", lo, n, asked[0], len(asked))
+		}
+	}
+}

@@ -16,6 +16,24 @@ func TestLulledHost(t *testing.T) { t.Parallel(); notTooEarly(t, 3*time.Millisec
 // twenty.
 func TestShedHost(t *testing.T) { t.Parallel(); notTooEarly(t, 2*time.Millisecond, 6) }
 
+// TestStrictlyShedHost has it take one of four of all, where a flood looks like first requests, in a network of which so many answer at once
+// that few requests are enough for the others.
+func TestStrictlyShedHost(t *testing.T) {
+	t.Parallel()
+	const n = 300
+	for i := range long(6) * 5 {
+		w := world{n: n, loss: loss.Independent(0), lull: 2 * time.Millisecond, shed: 4, strict: true, configure: func(c *Config) {
+			c.Most = 65_534
+			for k := 1; k < n; k++ {
+				c.Known = append(c.Known, idOf(k))
+			}
+		}}
+		if got := w.run(uint64(i)); got.Complete && got.heard+len(got.Missing) < n {
+			t.Errorf("seed %d: heard %d: %+v", i, got.heard, got.Result)
+		}
+	}
+}
+
 // notTooEarly sweeps when all are known but the host that is hard to hear.
 func notTooEarly(t *testing.T, lull time.Duration, shed uint32) {
 	for _, n := range []int{1, 3, 10, 100} {

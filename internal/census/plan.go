@@ -63,7 +63,7 @@ const (
 	smallNetwork    = 254                    // hosts, as many as a /24 holds
 	quietCopies     = MaxCopies              // of a request that hardly anybody is expected to answer, and of the reply
 	holdMost        = 100 * time.Millisecond // that the second copy of the first round waits for replies which are not read yet
-	blindCopies     = 4                      // of either at most, where everyone was asked once and nothing is known of losses
+	blindCopies     = 4                      // of the reply, where everyone was asked once and nothing is known of losses; of the request, if somebody answers
 	crowd           = 8                      // so many answers show how fast they come
 	lateAtLast      = 5                      // the round in which those who are asked late are so in any case
 	slowFrom        = 8                      // the round after which it is time alone that helps
@@ -75,7 +75,7 @@ const (
 	perFilter   = 1400 // hosts in each, if there are several
 	bitsPerHost = 32   // at most
 	maxHashes   = 22
-	alike       = 10.4 // 4 × the sum of 0.44^k, k ≥ 1, and 2: how much a host's bits, each as far from the next, are like those of another
+	alike       = 10.4 // measured: a host's bits, each as far from the next, may be another's in part
 )
 
 // lateRounds are when hosts whose first ARP request was lost may have sent the next: a second apart (RETRANS_TIME).
@@ -187,10 +187,13 @@ func (s *Sweep) planCopies(r *round) {
 	case s.blind():
 		r.blind = true
 		r.requests, r.late = quietCopies, 0
+		if s.c.Range || len(s.ids) > wholeFilter {
+			r.requests = blindCopies
+		}
 		if r.replies > 2 {
 			r.replies = blindCopies
 		}
-	case quiet && len(s.ids) <= wholeFilter:
+	case quiet && len(s.ids) <= wholeFilter && !s.c.Range:
 		r.requests, r.replies = quietCopies, quietCopies
 	}
 }
@@ -298,7 +301,7 @@ func (s *Sweep) near() bool { return !s.c.Wireless && s.c.Trip == 0 }
 // spared reports whether the second copy of the first round is not to be sent: where many have answered the first, most would be woken
 // for nothing, and the next round asks the others alone.
 func (s *Sweep) spared(r *round, d send) bool {
-	if r.blind && d.copy >= blindCopies && r.heard > 0 {
+	if r.blind && len(r.parts) == 1 && d.copy >= blindCopies && r.heard > 0 {
 		return true // something gets lost; of the rest, the next round asks those alone who are not heard then
 	}
 	return d.copy > 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
@@ -306,7 +309,7 @@ func (s *Sweep) spared(r *round, d send) bool {
 
 // enough reports whether the copies of a round that were sent do, because each took so long that a burst of losses has ended meanwhile.
 func (s *Sweep) enough(r *round, d send) bool {
-	if d.copy == 0 || d.part < 0 || len(r.parts) > 1 || !s.calm(r) || r.late > d.copy || s.quiet()+1 < s.need() {
+	if d.copy == 0 || d.part < 0 || s.seq < LeastAsks || len(r.parts) > 1 || !s.calm(r) || r.late > d.copy || s.quiet()+1 < s.need() {
 		return false
 	}
 	s.timed(r)
@@ -324,7 +327,9 @@ func (s *Sweep) held(r *round, now time.Duration) bool {
 func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	d := r.sends[r.next]
 	if s.spared(r, d) || s.enough(r, d) {
-		r.requests, r.sends = d.copy, r.sends[:r.next]
+		r.requests = d.copy
+		rest := slices.DeleteFunc(r.sends[r.next:], func(d send) bool { return d.part >= 0 })
+		r.sends = r.sends[:r.next+len(rest)] // those to single hosts are left
 		return Ask{}, false
 	}
 	r.next++
@@ -352,6 +357,14 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 
 // fill puts everyone who was heard into the filters of the parts that are to be sent still.
 func (s *Sweep) fill(r *round) {
+	if r.salt == s.filled && s.salted != len(s.ids) {
+		r.salt = s.c.Salt() // somebody was heard since the round was planned
+		s.salt = r.salt
+		for i := range r.parts {
+			r.parts[i].Salt = r.salt
+		}
+	}
+	s.filled = r.salt
 	s.salted, s.hidden = len(s.ids), r.hidden
 	step := math.MaxUint64/uint64(len(r.parts)) + 1
 	for _, id := range s.ids {
@@ -439,5 +452,5 @@ func (s *Sweep) guard(r *round) time.Duration {
 // alone returns how long the reply of one host may take where the others are silent: what makes a host slow now and then, which is
 // what the slowest of a crowd have over most of it, but not its size.
 func (s *Sweep) alone() time.Duration {
-	return (s.rtt.quantile(0)+s.rtt.quantile(0.99)-s.rtt.quantile(0.9))*5/4 + 700*time.Microsecond
+	return (s.rtt.quantile(0.05)+s.rtt.quantile(0.99)-s.rtt.quantile(0.9))*5/4 + 700*time.Microsecond
 }

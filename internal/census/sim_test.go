@@ -17,6 +17,7 @@ type world struct {
 	known     int           // of them
 	lull      time.Duration // host 0 looks at what has come but once in so long, as somebody has it do who sends it needless requests
 	shed      uint32        // host 0, which is flooded, takes but the first and one of so many requests, by their numbers; 0: all
+	strict    bool          // and the first one as the others
 	loss      loss.Model
 	sending   time.Duration // that a datagram to everyone takes to be sent
 	buffer    int           // replies that fit the requester's socket; 0: any number
@@ -108,7 +109,7 @@ func (w world) run(seed uint64) outcome {
 	phase := time.Duration(rnd.Float64() * float64(w.lull))
 	sheds := func(i int, seq uint32, now time.Duration) bool {
 		const turn = 100 * time.Millisecond // after which it takes others
-		return i == 0 && w.shed > 0 && seq > 1 && (seq+uint32((seed+uint64(now/turn))*0x9e3779b97f4a7c15>>32))%w.shed != 0
+		return i == 0 && w.shed > 0 && (seq > 1 || w.strict) && (seq+uint32((seed+uint64(now/turn))*0x9e3779b97f4a7c15>>32))%w.shed != 0
 	}
 	var q events
 	epoch := time.Unix(0, 0)

@@ -55,7 +55,8 @@ type Sweep struct {
 	busy      bool    // replies are not read yet
 	late      int     // late rounds so far
 	salt      uint64  // of the last round
-	salted    int     // how many were in its filter
+	filled    uint64  // the one of the last filter
+	salted    int     // how many were in it
 	hidden    float64 // share of the others that it hid
 	over      bool
 	result    Result
@@ -143,6 +144,9 @@ func (s *Sweep) Arrived(trip, now time.Duration) {
 // Sent takes note of when the last datagram to everyone that Next returned had been sent, if that took its time.
 func (s *Sweep) Sent(now time.Duration) {
 	if s.cur != nil && s.cur.begun {
+		if s.cur.from == s.cur.to {
+			s.cur.from = now // it was the first one
+		}
 		s.cur.to = now
 	}
 }

@@ -1,6 +1,10 @@
 package discover
 
-import "time"
+import (
+	"time"
+
+	"rollcall/internal/census"
+)
 
 // More datagrams a second than floodPace that are good for nothing, over floodSpan, are a flood. A host's share of the sweep of 10,000
 // is 1,100 requests a second, few of which are for it.
@@ -14,7 +18,7 @@ const (
 const (
 	shedPace   = 10_000
 	shedSpan   = 400 * time.Millisecond
-	shedMost   = 6
+	shedMost   = census.LeastAsks
 	shedStrict = 4
 	shedTurn   = 100 * time.Millisecond // for which it is the same ones
 )

@@ -15,7 +15,7 @@ const (
 )
 
 // gate is a filter of a host's socket, by which the kernel drops what would come to nothing anyway, and in a flood a part of everything:
-// what it drops does not wake the host. It never drops all of a requester, for anyone on the link can send in his name. It is safe for
+// what it drops does not wake the host. It never drops all of a requester who is obeyed, for anyone on the link can send in his name. It is safe for
 // concurrent use. Where the kernel takes no filter, everything comes.
 type gate struct {
 	mu      sync.Mutex

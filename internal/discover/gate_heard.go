@@ -15,10 +15,11 @@ const (
 )
 
 // hush are the places of a request that show that it is the same question as one which says that it has heard this host: version and
-// flags, sweep, salt, and some of the host's bits in the filter. Whoever has made that one, he can't have the kernel drop requests in
-// whose filter the host is not; one of 2^hushBits is taken for one in which it is. The zero value is none.
+// flags, sweep, salt, length and place of the filter, and some of the host's bits in it. Anybody may have made that one, for nobody has
+// looked at its signature; but of the requests in whose filter the host is not, he can have the kernel drop one of 2^hushBits at most.
+// The zero value is none.
 type hush struct {
-	words [5]word
+	words [7]word
 	bits  []bit
 	size  int // of the part of a request in which they all are
 }
@@ -37,11 +38,12 @@ type bit struct {
 
 // hushOf returns what is known of the question of a datagram, and false if there is too little.
 func hushOf(d *datagram, q *Request, spread census.Spread) (h hush, ok bool) {
-	start := bytes.Index(d.b[requestHeader:], q.Filter)
-	if start < 0 || q.FilterHashes < hushBits {
+	start := filterStart(q)
+	if q.FilterHashes < hushBits || !bytes.HasPrefix(d.b[requestHeader+start:], q.Filter) {
 		return h, false
 	}
-	for i, at := range [...]int{offRequestSweep + 4, offRequestSalt + 4, offRequestSweep, offRequestSalt, len(magic)} { // the most different first
+	const head = requestHeader - 2 // the body's length; its first field is the filter, of which the head ends within eight bytes
+	for i, at := range [...]int{offRequestSweep + 4, offRequestSalt + 4, offRequestSweep, offRequestSalt, len(magic), head, head + 4} {
 		h.words[i] = word{at, binary.BigEndian.Uint32(d.b[at:])}
 	}
 	for _, n := range spread.Bits(hushBits, len(q.Filter)) {
@@ -52,6 +54,18 @@ func hushOf(d *datagram, q *Request, spread census.Spread) (h hush, ok bool) {
 	return h, true
 }
 
+// filterStart returns where the filter begins in a body of which it is the first field (RFC 8949 §3): behind the heads of the map, of the
+// key and of the byte string.
+func filterStart(q *Request) int {
+	switch n := len(q.Filter); {
+	case n < 24:
+		return 3
+	case n < 256:
+		return 4
+	}
+	return 5
+}
+
 // same reports whether it is the same question.
 func (h *hush) same(o *hush) bool { return h.words == o.words }
 
@@ -60,10 +74,13 @@ func (g *gate) ignore(d *datagram, q *Request, spread census.Spread, set *settin
 	if q.Copies < hushFrom {
 		return
 	}
-	h, ok := hushOf(d, q, spread)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if since := d.at.Sub(g.hushed); !ok || g.raw == nil || g.set != set || since >= 0 && since < hushPause || h.same(&g.rules.hush) {
+	if since := d.at.Sub(g.hushed); g.raw == nil || g.set != set || since >= 0 && since < hushPause {
+		return
+	}
+	h, ok := hushOf(d, q, spread)
+	if !ok || h.same(&g.rules.hush) {
 		return
 	}
 	g.hushed = d.at

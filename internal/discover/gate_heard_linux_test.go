@@ -46,7 +46,7 @@ func TestHush(t *testing.T) {
 		{"with a tail", withTail(bytes.Clone(raw)), false},
 		{"a copy in the next round", mustSign(t, later, op), false},
 		{"more in the filter", mustSign(t, questionOf(5, 7, 4, me, other, ID{1}), op), false},
-		{"for fewer", mustSign(t, want, op), false},
+		{"of another length", mustSign(t, want, op), true},
 		{"host not in the filter", mustSign(t, questionOf(5, 7, 4, other), op), true},
 		{"nobody in the filter", mustSign(t, questionOf(5, 7, 4), op), true},
 		{"no filter", mustSign(t, question4(5, 4), op), true},
@@ -66,6 +66,20 @@ func TestHush(t *testing.T) {
 			if b := edit(raw, w.at+i, raw[w.at+i]^1); !through(t, rules, b) {
 				t.Errorf("byte %d changed: it is dropped", w.at+i)
 			}
+		}
+	}
+	// A forged one has other fields before the filter, or a filter of another size.
+	for name, change := range map[string]func(*Request){
+		"another place": func(q *Request) { q.Filter = q.Filter[:200] },
+		"another size":  func(q *Request) { q.Filter = append(bytes.Clone(q.Filter), 0xff) },
+		"a few bytes":   func(q *Request) { q.Filter = []byte{0xff} },
+	} {
+		forged := first
+		change(&forged)
+		b := mustSign(t, forged, op)
+		h, ok := hushOf(&datagram{b: b}, &forged, census.SpreadOf(5, 7, me))
+		if !ok || !through(t, gateRules{hush: h}, raw) || through(t, gateRules{hush: h}, b) && len(forged.Filter) == 1 {
+			t.Errorf("%s: it has requests of another form dropped, or is none", name)
 		}
 	}
 	few := first
