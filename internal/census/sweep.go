@@ -144,9 +144,6 @@ func (s *Sweep) Arrived(trip, now time.Duration) {
 // Sent takes note of when the last datagram to everyone that Next returned had been sent, if that took its time.
 func (s *Sweep) Sent(now time.Duration) {
 	if s.cur != nil && s.cur.begun {
-		if s.cur.from == s.cur.to {
-			s.cur.from = now // it was the first one
-		}
 		s.cur.to = now
 	}
 }
