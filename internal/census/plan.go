@@ -83,7 +83,7 @@ var lateRounds = [...]time.Duration{time.Second + lateSlot, 3*time.Second + late
 
 // plan returns the next round.
 func (s *Sweep) plan(now time.Duration) *round {
-	r := &round{number: s.n, salt: s.saltOf()}
+	r := &round{number: s.n, salt: s.c.Salt()}
 	s.n++
 	switch r.number {
 	case 0:
@@ -98,15 +98,6 @@ func (s *Sweep) plan(now time.Duration) *round {
 	}
 	s.schedule(r, s.startOf(now))
 	return r
-}
-
-// saltOf returns the salt of the next round: another one, so that whom the filter hides it hides once. Where nobody was heard since, and
-// hardly anybody can be hidden, it is that of the last one: then hosts know at once that the request is not for them.
-func (s *Sweep) saltOf() uint64 {
-	if s.n < 3 || s.salted == 0 || s.salted != len(s.ids) || (s.unheardEarly(s.done)+strangers)*s.hidden > Delta/10 {
-		s.salt = s.c.Salt()
-	}
-	return s.salt
 }
 
 // planSample plans round 0: as many as fit half the socket's buffer even where there are the most hosts that can be.
@@ -154,7 +145,7 @@ func (s *Sweep) planRest(r *round) {
 	r.hidden = math.Pow(1-math.Exp(-hashes/share), hashes) + alike/(share*share*float64(n)/float64(parts))
 	step := math.MaxUint64/uint64(parts) + 1 // 0 for one part
 	for i := range parts {
-		c := Call{Salt: r.salt, Lo: uint64(i) * step, Hi: uint64(i+1) * step, Filter: make([]byte, size), Hashes: uint8(hashes)}
+		c := Call{Lo: uint64(i) * step, Hi: uint64(i+1) * step, Filter: make([]byte, size), Hashes: uint8(hashes)}
 		if i == parts-1 {
 			c.Hi = 0
 		}
@@ -355,17 +346,14 @@ func (s *Sweep) send(r *round, now time.Duration) (Ask, bool) {
 	return Ask{Call: p.Call, Round: r.number, Seq: s.seq, Window: r.window, Copies: uint8(r.replies), Copy: d.copy, First: first, Late: d.late}, true
 }
 
-// fill puts everyone who was heard into the filters of the parts that are to be sent still.
+// fill puts everyone who was heard into the filters of the parts that are to be sent still. The salt is another one than that of the last
+// filter, so that whom a filter hides it hides once; but where nobody was heard since, and hardly anybody can be hidden, it is the same:
+// then hosts know at once that the request is not for them.
 func (s *Sweep) fill(r *round) {
-	if r.salt == s.filled && s.salted != len(s.ids) {
-		r.salt = s.c.Salt() // somebody was heard since the round was planned
-		s.salt = r.salt
-		for i := range r.parts {
-			r.parts[i].Salt = r.salt
-		}
+	if s.salted == len(s.ids) && (s.unheardEarly(s.done)+strangers)*s.hidden <= Delta/10 {
+		r.salt = s.salt
 	}
-	s.filled = r.salt
-	s.salted, s.hidden = len(s.ids), r.hidden
+	s.salt, s.salted, s.hidden = r.salt, len(s.ids), r.hidden
 	step := math.MaxUint64/uint64(len(r.parts)) + 1
 	for _, id := range s.ids {
 		sp := SpreadOf(s.c.Sweep, r.salt, id)
@@ -376,7 +364,7 @@ func (s *Sweep) fill(r *round) {
 		r.parts[i].Add(sp)
 	}
 	for i := range r.parts {
-		r.parts[i].built = true
+		r.parts[i].Salt, r.parts[i].built = r.salt, true
 	}
 }
 

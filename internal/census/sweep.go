@@ -54,8 +54,7 @@ type Sweep struct {
 	dropsSeen uint32
 	busy      bool    // replies are not read yet
 	late      int     // late rounds so far
-	salt      uint64  // of the last round
-	filled    uint64  // the one of the last filter
+	salt      uint64  // of the last filter
 	salted    int     // how many were in it
 	hidden    float64 // share of the others that it hid
 	over      bool
