@@ -154,55 +154,6 @@ func (s *Sweep) planRest(r *round) {
 	r.window /= time.Duration(parts)
 }
 
-// planCopies decides how often a round asks. Where nobody is expected, more copies cost next to nothing, and more of a burst of losses
-// passes in them. Those who are asked late wait for such a round: most of them are the hosts that the others are, who would answer twice.
-func (s *Sweep) planCopies(r *round) {
-	if len(s.ids) == 0 {
-		return
-	}
-	quiet := s.calm(r)
-	switch b := s.requests.bound(); {
-	case !quiet && r.number < lateAtLast:
-		r.late = 0
-		if r.number > 2 && s.stragglers(r) {
-			r.late = 1 // so few would answer twice that a burst may as well begin to end
-		}
-	case s.c.Late && s.unheardLate(s.done) < Delta/4:
-		r.late = 0 // they have been asked often enough
-	case b < 0.05:
-		r.late = 2
-	case quiet && b > 0.15:
-		r.late = 4
-	}
-	switch {
-	case s.blind():
-		r.blind = true
-		r.requests, r.late = quietCopies, 0
-		if s.c.Range || len(s.ids) > wholeFilter {
-			r.requests = blindCopies
-		}
-		if r.replies > 2 {
-			r.replies = blindCopies
-		}
-	case quiet && len(s.ids) <= wholeFilter && !s.c.Range:
-		r.requests, r.replies = quietCopies, quietCopies
-	}
-}
-
-// stragglers reports whether the round is for a few of many.
-func (s *Sweep) stragglers(r *round) bool { return r.expected <= float64(len(s.ids))/10 }
-
-// blind reports whether nothing is known of losses, because everyone was asked once.
-func (s *Sweep) blind() bool {
-	return len(s.done) == 1 && s.done[0].requests == 1 && s.done[0].replies == 1
-}
-
-// calm reports whether hardly anybody is expected to answer the round. By way of a relay what gets lost is orders, which nobody hears
-// then, and batches of replies: many hosts at once. So rounds there are not pressed together.
-func (s *Sweep) calm(r *round) bool { return s.quietly(r) && s.c.Trip == 0 }
-
-func (s *Sweep) quietly(r *round) bool { return r.number > 1 && r.expected < 0.5 && !s.c.Wireless }
-
 // likelyReplies returns the tally of replies by which the next round is sized. After one round with one copy of each nothing is known
 // of them: whoever was heard had sent one. Then they are believed to get lost as often as the requests do.
 func (s *Sweep) likelyReplies() tally {
@@ -279,39 +230,6 @@ func (s *Sweep) probeMissing(r *round, start time.Duration) {
 		s.probing.next = start + probeWait<<(2*s.probing.turns)
 	}
 	s.probing.turns++
-}
-
-// soon reports whether the round asks everyone for the first time, and those are so few, and so near, that the next one follows at once.
-func (s *Sweep) soon(r *round) bool {
-	return r.number == 1 && r.expected <= 2*smallNetwork && s.c.Open && s.near()
-}
-
-// near reports whether nothing but the hosts and a wire is in the way.
-func (s *Sweep) near() bool { return !s.c.Wireless && s.c.Trip == 0 }
-
-// spared reports whether the second copy of the first round is not to be sent: where many have answered the first, most would be woken
-// for nothing, and the next round asks the others alone.
-func (s *Sweep) spared(r *round, d send) bool {
-	if r.blind && len(r.parts) == 1 && d.copy >= blindCopies && r.heard > 0 {
-		return true // something gets lost; of the rest, the next round asks those alone who are not heard then
-	}
-	return d.copy > 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
-}
-
-// enough reports whether the copies of a round that were sent do, because each took so long that a burst of losses has ended meanwhile.
-func (s *Sweep) enough(r *round, d send) bool {
-	if d.copy == 0 || d.part < 0 || s.seq < LeastAsks || len(r.parts) > 1 || !s.calm(r) || r.late > d.copy || s.quiet()+1 < s.need() {
-		return false
-	}
-	s.timed(r)
-	a := r.asked
-	a.requests = d.copy
-	return s.unheardAfter(append(slices.Clone(s.done), a)) < Delta/8
-}
-
-// held reports whether the second copy is to wait until it is known who has answered the first.
-func (s *Sweep) held(r *round, now time.Duration) bool {
-	return r.sends[r.next].copy > 0 && s.soon(r) && s.busy && now < r.sends[0].at+r.window+holdMost
 }
 
 // send returns the next datagram of the round, and false if it has become needless.
