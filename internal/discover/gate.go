@@ -15,8 +15,8 @@ const (
 )
 
 // gate is a filter of a host's socket, by which the kernel drops what would come to nothing anyway, and in a flood a part of everything:
-// what it drops does not wake the host. It never drops all of a requester who is obeyed, for anyone on the link can send in his name. It is safe for
-// concurrent use. Where the kernel takes no filter, everything comes.
+// what it drops does not wake the host. It never drops all of a requester who is obeyed, for anyone on the link can send in his name. It is
+// safe for concurrent use. Where the kernel takes no filter, everything comes.
 type gate struct {
 	mu      sync.Mutex
 	raw     syscall.RawConn // of the socket; nil: there is no gate
@@ -64,7 +64,7 @@ func (g *gate) learn(d *datagram, o outcome, set *settings) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if since := d.at.Sub(g.learned); g.raw == nil || g.set != set || since >= 0 && since < learnPause {
+	if !g.takes(set, d.at.Sub(g.learned), learnPause) {
 		return
 	}
 	rules := g.rules
@@ -82,6 +82,12 @@ func (g *gate) learn(d *datagram, o outcome, set *settings) {
 	}
 	g.learned = d.at
 	g.put(rules)
+}
+
+// takes reports whether there may be another rule of what came under set: there is a gate, the settings are the same, and so long has passed
+// since the one before, or the clock was set back. g.mu is held.
+func (g *gate) takes(set *settings, since, pause time.Duration) bool {
+	return g.raw != nil && g.set == set && (since < 0 || since >= pause)
 }
 
 // thin has the kernel let this part through.

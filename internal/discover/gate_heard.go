@@ -76,7 +76,7 @@ func (g *gate) ignore(d *datagram, q *Request, spread census.Spread, set *settin
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if since := d.at.Sub(g.hushed); g.raw == nil || g.set != set || since >= 0 && since < hushPause {
+	if !g.takes(set, d.at.Sub(g.hushed), hushPause) {
 		return
 	}
 	h, ok := hushOf(d, q, spread)

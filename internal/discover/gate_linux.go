@@ -31,7 +31,6 @@ func unfilter(raw syscall.RawConn) {
 // program drops what the rules say, and what is in neither form; what goes on behind it, it has let through. What it sees begins with the
 // UDP header. To read beyond its end is to drop a datagram.
 func (g gateRules) program() []bpf.Instruction {
-	const udp = 8
 	var drop bpf.RetConstant
 	var chance bpf.Instruction = bpf.LoadExtension{Num: bpf.ExtRand} // the number of what has none
 	var thin []bpf.Instruction
@@ -89,7 +88,6 @@ func (g gateRules) program() []bpf.Instruction {
 
 // program drops what asks the same.
 func (h *hush) program() []bpf.Instruction {
-	const udp = 8
 	if h.size == 0 {
 		return nil
 	}
@@ -111,7 +109,6 @@ func (h *hush) program() []bpf.Instruction {
 
 // strangersProgram drops requests of this version with the key ids of strangers.
 func (g gateRules) strangersProgram() []bpf.Instruction {
-	const udp = 8
 	var list []bpf.Instruction
 	for _, id := range g.strangers {
 		list = append(list,

@@ -205,9 +205,9 @@ func (r *receiver) happened(ep uintptr) bool {
 	return !r.armed
 }
 
-// gather lets datagrams gather, for so long at most, and until the time until if that is not zero: a thread that is woken a few hundred times a second
-// instead of for each of 50,000 datagrams costs a third. The more of the socket's room was taken when it ended, the shorter it is the
-// next time.
+// gather lets datagrams gather, for so long at most, and until the time until if that is not zero: a thread that is woken a few hundred
+// times a second instead of for each of 50,000 datagrams costs a third. The more of the socket's room was taken when it ended, the shorter
+// it is the next time.
 func (r *receiver) gather(until time.Time, most time.Duration) {
 	span := min(r.span, most)
 	if !until.IsZero() {

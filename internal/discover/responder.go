@@ -330,7 +330,7 @@ func (r *Responder) read() error {
 
 // takeAll handles the datagrams that were read.
 func (r *Responder) takeAll(n int) {
-	now, bad := r.c.Now(), n
+	now, set, bad := r.c.Now(), r.settings.Load(), n // nothing is learned under settings that are gone
 	for i := range n {
 		d, err := r.in.datagram(i)
 		if err != nil {
@@ -338,7 +338,7 @@ func (r *Responder) takeAll(n int) {
 			continue
 		}
 		d.at = now
-		src, set := d.src, r.settings.Load()
+		src := d.src
 		o, why := r.handle(&d)
 		if o.good() {
 			bad--
