@@ -67,7 +67,7 @@ func (s *Sweep) soon(r *round) bool {
 // not heard then: the second one of the first round where many have answered the first, and those of the next round, which are more than
 // it takes, where somebody has answered and so something gets lost.
 func (s *Sweep) spared(r *round, d send) bool {
-	if r.blind && d.copy >= blindCopies && r.heard > 0 { // so many only where there is one filter, see planCopies
+	if r.blind && d.copy >= blindCopies && (r.heard > 0 || r.stirred) { // so many only where there is one filter, see planCopies
 		return true
 	}
 	return d.copy > 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
@@ -87,5 +87,5 @@ func (s *Sweep) enough(r *round, d send) bool {
 
 // held reports whether the second copy is to wait until it is known who has answered the first.
 func (s *Sweep) held(r *round, now time.Duration) bool {
-	return r.sends[r.next].copy > 0 && s.soon(r) && s.busy && now < r.sends[0].at+r.window+holdMost
+	return r.sends[r.next].copy > 0 && s.soon(r) && s.waiting(r) && now < r.sends[0].at+r.window+holdMost
 }

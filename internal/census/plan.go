@@ -23,6 +23,7 @@ type round struct {
 	from, to time.Duration // when the first and the last datagram to everyone were sent, however late that was
 	heard    int           // new hosts
 	last     time.Duration // when there was one
+	stirred  bool          // somebody has answered who was not heard, which nobody has looked at yet
 }
 
 // part is one range of the hosts, with the filter for it.

@@ -22,7 +22,9 @@ type world struct {
 	sending   time.Duration // that a datagram to everyone takes to be sent
 	buffer    int           // replies that fit the requester's socket; 0: any number
 	service   time.Duration
-	resolve   bool // hosts have to resolve the requester's address
+	opening   time.Duration // that it takes to open a reply, one after the other; 0: no time, and nobody is believed before
+	forged    int           // in the names of the last so many hosts somebody else answers the first request
+	resolve   bool          // hosts have to resolve the requester's address
 	deaf      map[int]bool
 	far       time.Duration         // there and back, beside what it takes on a network
 	early     bool                  // the first request is sent before it is known how far that is
@@ -49,6 +51,9 @@ type event struct {
 	host int  // that hears the request, or sends
 	ask  *Ask // request on its way; nil: the host's timer, or a reply on its way
 	r    *Heard
+
+	claimed time.Duration // when the reply came, which is opened now; 0: it comes
+	forged  bool
 }
 
 type events []event
@@ -113,7 +118,8 @@ func (w world) run(seed uint64) outcome {
 	}
 	var q events
 	epoch := time.Unix(0, 0)
-	free := time.Duration(0) // when the requester has read all that came
+	free := time.Duration(0)                // when the requester has read all that came
+	opened, unopened := time.Duration(0), 0 // when it has opened it, and how many it has not
 	timer := func(i int, now time.Duration) {
 		if at, ok := hosts[i].Due(); ok {
 			heap.Push(&q, event{at: max(at.Sub(epoch), now), host: i})
@@ -142,6 +148,11 @@ func (w world) run(seed uint64) outcome {
 			if out.requestBytes += simRequest; a.To == (ID{}) {
 				now += w.sending
 			}
+			if a.Seq == 1 {
+				for i := w.n - w.forged; i < w.n; i++ {
+					heap.Push(&q, event{at: now + 2*oneWay(rnd), r: &Heard{ID: idOf(i)}, forged: true})
+				}
+			}
 			for i := range w.n {
 				if a.To != (ID{}) && a.To != idOf(i) || w.deaf[i] || i < w.six && !a.Late || now < w.late[i] || sheds(i, a.Seq, now) || w.loss.Lost(i, false, now, rnd) {
 					continue
@@ -166,11 +177,25 @@ func (w world) run(seed uint64) outcome {
 		switch {
 		case e.ask != nil:
 			hear(e.host, e.ask, now)
+		case e.r != nil && w.opening > 0 && e.claimed == 0:
+			s.Claim(e.r.ID, now)
+			opened = max(opened, now) + w.opening
+			unopened++
+			s.Socket(uint32(out.lostInBuffer), false, true)
+			e.at, e.claimed = opened, now
+			heap.Push(&q, e)
 		case e.r != nil:
-			if s.Hear(*e.r, now) {
+			came := now
+			if w.opening > 0 {
+				unopened--
+				s.Socket(uint32(out.lostInBuffer), false, unopened > 0)
+				came = e.claimed
+			}
+			if !e.forged && s.Hear(*e.r, came) {
 				out.heard++
 				out.last = now
 			}
+			s.Settle(e.r.ID)
 		default:
 			h := &hosts[e.host]
 			at, ok := h.Due()
@@ -183,7 +208,7 @@ func (w world) run(seed uint64) outcome {
 					at := now + w.far/2 + oneWay(rnd)
 					if waiting := free - at; w.buffer > 0 && waiting > time.Duration(w.buffer)*w.service {
 						out.lostInBuffer++
-						s.Socket(uint32(out.lostInBuffer), false)
+						s.Socket(uint32(out.lostInBuffer), false, unopened > 0)
 					} else {
 						free = max(free, at) + w.service
 						heap.Push(&q, event{at: free, host: e.host,

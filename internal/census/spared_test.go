@@ -41,7 +41,7 @@ func TestSecondCopy(t *testing.T) {
 						s.Hear(Heard{ID: idOf(i), Seq: 1, First: 1, Tx: 1}, now)
 					}
 				}
-				s.Socket(0, now < tt.busy)
+				s.Socket(0, now < tt.busy, false)
 				asks, wake, done := s.Next(now)
 				if done || len(asks) > 0 && asks[0].Round > 1 {
 					if copies != tt.want {

@@ -32,6 +32,8 @@ type Sweep struct {
 	lastSend time.Duration // of the last round
 	probe    uint16        // number of the last probe
 
+	claims  map[ID]claim
+	firm    int  // of done, how many were asked before anybody was believed who was only claimed
 	ids     []ID // heard, in this order
 	heard   map[ID]bool
 	missing map[ID]bool // known and silent
@@ -52,7 +54,8 @@ type Sweep struct {
 	found     int     // the last round that brought somebody new, from 1
 	drops     uint32
 	dropsSeen uint32
-	busy      bool    // replies are not read yet
+	unread    bool    // replies are waiting in the socket
+	unopened  bool    // or behind it
 	late      int     // late rounds so far
 	salt      uint64  // of the last filter
 	salted    int     // how many were in it
@@ -69,7 +72,7 @@ func New(c Config) *Sweep {
 	if c.Buffer == 0 {
 		c.Buffer = DefaultBuffer
 	}
-	s := &Sweep{c: c, rate: c.Rate, heard: map[ID]bool{}, missing: map[ID]bool{}, left: c.Singles, single: UnicastSeq - 1}
+	s := &Sweep{c: c, rate: c.Rate, heard: map[ID]bool{}, missing: map[ID]bool{}, claims: map[ID]claim{}, left: c.Singles, single: UnicastSeq - 1}
 	s.requests.prior, s.replies.prior = priorStruck, priorStruck
 	if c.Trip > 0 {
 		s.requests.prior, s.replies.prior = farStruck, farStruck
@@ -116,7 +119,7 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 			return out, min(r.sends[r.next].at, s.c.Limit), false
 		}
 		end := s.endOf(r)
-		if s.busy {
+		if s.waiting(r) {
 			end = max(end, now+busyPause)
 		}
 		if now < end {
@@ -162,18 +165,18 @@ func (s *Sweep) WasSent(seq uint32) bool {
 
 // Hear takes a reply and returns whether it is the host's first.
 func (s *Sweep) Hear(h Heard, now time.Duration) bool {
-	if s.heard[h.ID] {
+	c, claimed := s.claims[h.ID]
+	switch {
+	case claimed:
+		delete(s.claims, h.ID)
+	case s.heard[h.ID]:
 		return false
+	default:
+		c.known = s.missing[h.ID]
+		s.count(h.ID, now)
 	}
-	s.heard[h.ID] = true
-	s.ids = append(s.ids, h.ID)
-	if s.missing[h.ID] {
-		delete(s.missing, h.ID)
-	} else {
-		s.fresh++
-		if h.Late {
-			s.lateOnes++
-		}
+	if h.Late && !c.known {
+		s.lateOnes++
 	}
 	if h.Resolved {
 		s.resolved++
@@ -187,19 +190,17 @@ func (s *Sweep) Hear(h Heard, now time.Duration) bool {
 	if h.Seq > 0 && int(h.Seq) <= len(s.sent) {
 		s.rtt.add(now - s.sent[h.Seq-1] - h.Delay)
 	}
-	if s.cur != nil {
-		s.cur.heard++
-		s.cur.last = now
-	}
 	return true
 }
 
 // Answered takes note that one of the Singles has answered.
 func (s *Sweep) Answered() { s.left-- }
 
-// Socket takes how many replies the socket has had no room for, and whether there are some that were not read yet: no round
-// ends before they are.
-func (s *Sweep) Socket(drops uint32, busy bool) { s.drops, s.busy = drops, busy }
+// Socket takes how many replies the socket has had no room for, and whether there are some that were not read yet, or read and not
+// opened: no round ends before they are, but see Claim.
+func (s *Sweep) Socket(drops uint32, unread, unopened bool) {
+	s.drops, s.unread, s.unopened = drops, unread, unopened
+}
 
 // Unsent takes note that a request of the round under way could not be sent to all: who was not heard in it says nothing.
 func (s *Sweep) Unsent() {
@@ -305,6 +306,9 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	s.lastSend = r.to
 	if dropped == 0 && !r.unsent { // else nobody can say who was not heard
 		s.done = append(s.done, r.asked)
+	}
+	if r.number == 1 {
+		s.firm = len(s.done)
 	}
 	switch why, more := s.unsure(now); {
 	case !more:

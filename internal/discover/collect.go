@@ -31,7 +31,9 @@ type heard struct {
 
 // take looks at one datagram.
 func (s *sweep) take(p packet) {
-	s.stats.Received++
+	if s.stats.Received++; p.claimed {
+		defer s.census.Settle(p.claimant())
+	}
 	r, err := p.reply, s.sealedTrouble(p)
 	switch {
 	case err != nil:

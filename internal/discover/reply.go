@@ -45,8 +45,11 @@ type Reply struct {
 	Signature [signatureSize]byte // when FlagSigned
 }
 
-// Offsets of the fields of a reply that differ from one reply to the next of the same page.
+// Offsets of fields of a reply: first those by which pages are told apart, then those that differ from one reply to the next of the
+// same page.
 const (
+	offHost  = 8
+	offPage  = 34
 	offSweep = 24
 	offRound = 32
 	offSeq   = 38
@@ -73,9 +76,9 @@ func (r Reply) Marshal() ([]byte, error) {
 	copy(b, magic)
 	b[4], b[5] = wireVersion, typeReply
 	binary.BigEndian.PutUint16(b[6:], uint16(r.Flags))
-	copy(b[8:], r.Host[:])
+	copy(b[offHost:], r.Host[:])
 	copy(b[16:], r.Key[:])
-	b[34], b[35] = r.Page, r.Pages
+	b[offPage], b[offPage+1] = r.Page, r.Pages
 	binary.BigEndian.PutUint16(b[36:], r.Edition)
 	r.patch(b)
 	binary.BigEndian.PutUint16(b[62:], uint16(len(body)))
@@ -127,7 +130,7 @@ func (r *Reply) parse(b []byte) error {
 	r.Host, r.Key = ID(b[8:16]), [8]byte(b[16:])
 	r.Sweep = binary.BigEndian.Uint64(b[offSweep:])
 	r.Round = binary.BigEndian.Uint16(b[offRound:])
-	r.Page, r.Pages = b[34], b[35]
+	r.Page, r.Pages = b[offPage], b[offPage+1]
 	r.Edition = binary.BigEndian.Uint16(b[36:])
 	r.Seq = binary.BigEndian.Uint32(b[offSeq:])
 	r.First = binary.BigEndian.Uint32(b[offFirst:])

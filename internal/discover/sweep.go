@@ -176,6 +176,9 @@ func newSweep(c SweepConfig, list []iface, found func(Answer)) *sweep {
 	if c.Key != nil {
 		s.opener, s.introduce = newOpener(c), len(c.Expect) == 0
 	}
+	if s.introduce {
+		s.claims = &claims{sweep: c.ID}
+	}
 	for _, k := range c.Expect {
 		s.known[k.ID] = k.At
 	}
@@ -206,6 +209,7 @@ type sweep struct {
 	partial      int // hosts of which pages are missing
 	pageRequests int
 
+	claims    *claims       // nil: all hosts are known, whose replies are opened at once
 	raw       chan []packet // to be opened
 	opening   atomic.Int32  // batches of which that is being done
 	opener    *opener       // nil: without a key
@@ -222,8 +226,9 @@ type packet struct {
 	at   time.Time
 	b    []byte
 
-	reply Reply // parsed and opened
-	err   error
+	claimed bool  // the algorithm was told whose it says that it is
+	reply   Reply // parsed and opened
+	err     error
 }
 
 // sealed reports whether it is a reply that is to be opened.
@@ -235,6 +240,9 @@ func (s *sweep) run(ctx context.Context) error {
 	s.stop = cancel
 	s.startOpeners(readers)
 	for _, w := range s.ways {
+		if w.relay == nil {
+			w.claims = s.claims
+		}
 		s.readers.Go(func() { w.read(readers, s.raw) })
 	}
 	if s.start.IsZero() { // else it began with the tickets
@@ -298,6 +306,7 @@ func (s *sweep) rounds(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		s.readSockets()
+		s.hearClaims()
 		now := time.Now()
 		asks, wake, done := s.census.Next(now.Sub(s.start))
 		for _, a := range asks {
@@ -349,6 +358,7 @@ func (s *sweep) rounds(ctx context.Context) error {
 func (s *sweep) takeAll(list []packet) {
 	const most = 64 // batches; then see what is to be sent
 	for range most {
+		s.hearClaims() // before it is told that they are settled
 		for _, p := range list {
 			s.take(p)
 		}
@@ -358,6 +368,7 @@ func (s *sweep) takeAll(list []packet) {
 			return
 		}
 	}
+	s.hearClaims()
 	for _, p := range list {
 		s.take(p)
 	}
@@ -387,16 +398,16 @@ func (s *sweep) conclude(interrupted bool) {
 
 // readSockets has the algorithm know how many replies the sockets had no room for, and whether some are not read yet.
 func (s *sweep) readSockets() {
-	total, busy := uint32(0), len(s.raw)+int(s.opening.Load())+len(s.in) > 0
+	total, unread := uint32(0), false
 	for _, w := range s.ways {
 		if w.relay != nil && w.relay.carrier == nil {
 			continue // it shares the socket of another
 		}
 		state := memInfo(w.conn)
 		total += state.drops
-		busy = busy || state.queued > 0
+		unread = unread || state.queued > 0
 	}
-	s.census.Socket(total, busy)
+	s.census.Socket(total, unread, len(s.raw)+int(s.opening.Load())+len(s.in) > 0)
 }
 
 // runOriginal puts the question in the original form, whose answers do not come here.

@@ -28,7 +28,8 @@ type way struct {
 	single   map[netip.AddrPort]bool
 	networks map[uint16][]netip.Prefix
 
-	relay *relayPath // nil: it leads straight to the hosts
+	relay  *relayPath // nil: it leads straight to the hosts
+	claims *claims    // by replies that come on it; nil: nobody is believed
 
 	opened time.Time // when the sweep's first request left, if that was with the tickets or is to be made up for; see begun
 
@@ -316,8 +317,10 @@ func (w *way) read(ctx context.Context, in chan<- []packet) {
 			continue
 		}
 		failed = 0
+		list := w.packets(messages[:n], time.Now())
+		w.claims.note(list)
 		select {
-		case in <- w.packets(messages[:n], time.Now()):
+		case in <- list:
 		case <-ctx.Done():
 			return
 		}
