@@ -58,6 +58,9 @@ func (s *Sweep) Settle(id ID) {
 	s.Unsent()
 }
 
+// Hosts returns how many hosts were heard, with those that were only claimed to be.
+func (s *Sweep) Hosts() int { return len(s.ids) }
+
 // count takes note of a host that was not heard before.
 func (s *Sweep) count(id ID, now time.Duration) {
 	s.heard[id] = true

@@ -24,7 +24,7 @@ func (s *sweep) ask(a census.Ask) error {
 
 // askOn sends a request to every target of these ways.
 func (s *sweep) askOn(ways []*way, a census.Ask) error {
-	s.wondering = s.c.Key != nil && a.Copy < wonderingCopies && a.Round <= lastWondering && (a.Round > 1 && len(s.hosts) == 0 || a.Round > 2 && s.silent())
+	s.wondering = s.c.Key != nil && a.Copy < wonderingCopies && a.Round <= lastWondering && (a.Round > 1 && s.census.Hosts() == 0 || a.Round > 2 && s.silent())
 	var last error
 	before := s.stats.Sent
 	pending := 0

@@ -26,6 +26,7 @@ func TestFewCopiesAskAboutClocks(t *testing.T) {
 	w.add(host.LocalAddr().(*net.UDPAddr).AddrPort(), netip.Prefix{})
 	s := newSweep(SweepConfig{ID: 1, Sealed: true, Key: newKey(t, "op"), Expect: []Known{{ID: ID{9}}}}, nil, func(Answer) {})
 	s.ways = []*way{w}
+	s.census = census.New(census.Config{Sweep: 1, Open: true, Limit: time.Hour, Salt: func() uint64 { return 1 }})
 	asks := func(round uint16) (asking int) {
 		const copies = census.MaxCopies
 		buf := make([]byte, MaxRequest+1)
@@ -53,7 +54,7 @@ func TestFewCopiesAskAboutClocks(t *testing.T) {
 		first := uint16(2)
 		if others {
 			first = 3 // most who are silent are so for a loss
-			s.hosts[ID{8}] = &heard{}
+			s.census.Hear(census.Heard{ID: ID{8}}, 0)
 		}
 		for round := uint16(1); round <= lastWondering+1; round++ {
 			want := wonderingCopies
