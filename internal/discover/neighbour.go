@@ -96,24 +96,24 @@ func (i *introducer) look(f iface, addr netip.Addr) introduction {
 // introduce installs the requester addr, at mac on f. The caller has found its signature good, and that the frame came from
 // mac. macs are this machine's own.
 func (i *introducer) introduce(f iface, addr netip.Addr, mac [6]byte, m machine, macs []net.HardwareAddr, now time.Time) introduction {
-	seen := i.look(f, addr)
 	if f.Flags&net.FlagLoopback != 0 || len(f.MAC) != 6 || i.table == nil || i.denied || m.isOwn(addr) {
-		return seen
-	}
-	if why := i.unfit(f, addr, mac, macs, now); why != "" {
-		seen.refused = why
-		return seen
+		return i.look(f, addr)
 	}
 	e, ok, err := i.table.neighbour(f.Index, addr)
 	if err != nil {
 		ok = false // then an entry that is there is not overwritten either
 	}
+	seen := introduction{known: ok && e.usable()}
+	if ok && e.mac == mac && e.state == nudReachable {
+		return seen // nothing is to be changed
+	}
+	if why := i.unfit(f, addr, mac, macs, now); why != "" {
+		seen.refused = why
+		return seen
+	}
 	if ok && !e.yields(mac) {
 		seen.refused = fmt.Sprintf("%v is at %v, and that is in use", addr, net.HardwareAddr(e.mac[:]))
 		return seen
-	}
-	if ok && e.mac == mac && e.state == nudReachable {
-		return introduction{known: true}
 	}
 	if err := i.table.install(f.Index, addr, mac, ok); err != nil {
 		i.denied = permission(err)

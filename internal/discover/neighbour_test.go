@@ -13,9 +13,11 @@ type fakeTable struct {
 	entry    neighbour
 	err      error // of install
 	installs int
+	lookups  int
 }
 
 func (f *fakeTable) neighbour(int, netip.Addr) (neighbour, bool, error) {
+	f.lookups++
 	return f.entry, f.entry.state != 0, nil
 }
 func (f *fakeTable) install(int, netip.Addr, [6]byte, bool) error { f.installs++; return f.err }
@@ -42,6 +44,21 @@ func TestIntroduceWithoutCapability(t *testing.T) {
 	table.entry = neighbour{[6]byte{2, 0, 0, 0, 0, 7}, nudReachable}
 	if got := i.look(testIface(), netip.MustParseAddr("10.77.0.7")); !got.known {
 		t.Errorf("look() = %+v at an entry that is there, want known", got)
+	}
+}
+
+// TestIntroducedAlready has a requester be where he says that he is, which is the most frequent case: one look is enough.
+func TestIntroducedAlready(t *testing.T) {
+	t.Parallel()
+	mac := [6]byte{2, 0, 0, 0, 0, 7}
+	for state, installs := range map[uint16]int{nudReachable: 0, nudStale: 1, nudFailed: 1, nudPermanent: 0} {
+		table := &fakeTable{entry: neighbour{mac, state}}
+		i := &introducer{table: table}
+		got := i.introduce(testIface(), netip.MustParseAddr("10.77.0.7"), mac, machine{}, nil, time.Now())
+		if !got.known || got.changed || table.installs != installs || table.lookups != 1 {
+			t.Errorf("state %#x: introduce() = %+v with %d looks, %d installed, want known with one look, %d installed", state, got, table.lookups,
+				table.installs, installs)
+		}
 	}
 }
 
