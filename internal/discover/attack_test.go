@@ -315,12 +315,13 @@ func forget(r *Responder) {
 	r.paid.cur, r.paid.prev = nil, nil
 	r.published.seen.cur, r.published.seen.prev = nil, nil
 	r.replay.since, r.sweeps.since, r.noID.since, r.paid.since = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	r.published.seen.since = time.Time{}
+	r.published.seen.since, r.pending = time.Time{}, nil
 	r.askRate, r.brokerRate = newLimiter(askEach, askAll), newLimiter(brokerEach, askAll)
 }
 
 // drain does what the responder's other goroutines do, and checks what is published.
 func drain(t *testing.T, b *bed, m machine, src netip.Addr) {
+	b.r.handDue(time.Now().Add(time.Hour))
 	for {
 		var j job
 		select {

@@ -137,7 +137,7 @@ func (r *Responder) introduce(d *datagram, q *Request, f iface) bool {
 	return in.known
 }
 
-// handOn puts a sealed request that was answered in the queue of those to be published.
+// handOn has a sealed request that was answered be published later.
 func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 	if q.BrokerPort == 0 && r.c.LocalReplyTo == "" || d.src.Addr().Is6() && q.BrokerPort != 0 {
 		return // the original form is IPv4: a broker is named by the copy of the request that comes by that
@@ -170,10 +170,12 @@ func (r *Responder) handOn(d *datagram, q *Request, said *pages, f iface) {
 		}
 		r.paid.put(j.key, struct{}{}, d.at)
 	}
-	j.wait = publishDelay(q.BrokerPort == 0)
-	if !enqueue(r.jobs, j) {
+	if len(r.pending) == maxPending {
 		r.drop(busy, d, "")
+		return
 	}
+	j.due = time.Now().Add(publishDelay(q.BrokerPort == 0))
+	r.pending = append(r.pending, j)
 }
 
 // mayAsk reports whether the source may have a request of the original form published: if its sealed form has paid for it,

@@ -215,6 +215,7 @@ func TestBothFormsTakeOneToken(t *testing.T) {
 				if !sealedFirst {
 					sealed()
 				}
+				b.r.handDue(time.Now().Add(time.Hour))
 				for len(b.r.jobs) > 0 {
 					b.r.finish(t.Context(), <-b.r.jobs)
 				}
@@ -263,7 +264,8 @@ func TestQueuesAreBounded(t *testing.T) {
 	if n := busyAt("192.168.1.50"); n != jobQueue {
 		t.Errorf("busy after %d addresses, want %d", n, jobQueue)
 	}
-	if got := give(b, mustMarshal(t, question(1, 1)), "192.168.1.50", 2); got != answered || b.r.Stats()["busy"] != 1 {
+	got := give(b, mustMarshal(t, question(1, 1)), "192.168.1.50", 2)
+	if b.r.handDue(time.Now().Add(time.Hour)); got != answered || b.r.Stats()["busy"] != 1 {
 		t.Errorf("sealed request with a full queue = %v, outcomes %v, want answered, and busy once", got, nonzero(b.r.Stats()))
 	}
 	// What was refused for want of room may come again.
@@ -302,23 +304,33 @@ func TestFailedSendIsCounted(t *testing.T) {
 	}
 }
 
-func TestPendingIsFinishedInTime(t *testing.T) {
+func TestPendingIsHandedOnInTime(t *testing.T) {
 	t.Parallel()
 	b, _, _ := fuzzBed(t)
 	now := time.Now()
 	due := func(d time.Duration, id string) job {
 		return job{key: uint64(len(id)), sealed: true, due: now.Add(d), request: vectorOriginal(id)}
 	}
-	pending := []job{due(time.Hour, "1"), due(-time.Second, "22"), due(time.Minute, "333"), due(-time.Minute, "4444")}
-	left := b.r.finishDue(t.Context(), slices.Clone(pending))
-	if len(left) != 2 || left[0].key != 1 || left[1].key != 3 || len(b.published) != 2 {
-		t.Errorf("left %+v, %d published, want the first and the third left", left, len(b.published))
+	if !b.r.until().IsZero() {
+		t.Errorf("until() = %v with nothing to do, want zero", b.r.until())
 	}
-	if d := untilNext(left); d > time.Minute || d < 50*time.Second {
-		t.Errorf("untilNext() = %v, want a minute", d)
+	b.r.pending = []job{due(time.Hour, "1"), due(-time.Second, "22"), due(time.Minute, "333"), due(-time.Minute, "4444")}
+	b.r.handDue(now)
+	if p := b.r.pending; len(p) != 2 || p[0].key != 1 || p[1].key != 3 || len(b.r.jobs) != 2 {
+		t.Errorf("left %+v, %d handed on, want the first and the third left", p, len(b.r.jobs))
 	}
-	if untilNext(nil) < time.Minute || untilNext(pending) != 0 {
-		t.Errorf("untilNext(nil) = %v, with one overdue %v", untilNext(nil), untilNext(pending))
+	if got := b.r.until().Sub(now); got != time.Minute {
+		t.Errorf("until() is in %v, want a minute", got)
+	}
+	if b.r.wake = now.Add(time.Second); !b.r.until().Equal(b.r.wake) {
+		t.Errorf("until() = %v, want the next slot's %v", b.r.until(), b.r.wake)
+	}
+	for i := range uint64(maxPending + 1) {
+		q := question(i+1, 1)
+		give(b, mustMarshal(t, q), "192.168.1.50", 2)
+	}
+	if n := len(b.r.pending); n != maxPending || b.r.Stats()["busy"] == 0 {
+		t.Errorf("%d requests pending, outcomes %v, want %d and the rest busy", n, nonzero(b.r.Stats()), maxPending)
 	}
 	for range 1000 {
 		if d := publishDelay(false); d < 20*time.Millisecond || d >= 120*time.Millisecond {

@@ -75,8 +75,8 @@ func (r *Responder) broadcast(d *datagram) bool {
 	return d.dst.IsValid() && !r.machine.connectable(d.dst)
 }
 
-// refresh lists the interfaces anew if the list is older than age. It is done as datagrams come, after they were answered if
-// it can be, so that an idle host does nothing.
+// refresh lists the interfaces anew if the list is older than age. It is done when a host is up for something else, so that an idle one does
+// nothing, after datagrams were answered if it can be.
 func (r *Responder) refresh(now time.Time, age time.Duration) {
 	if d := now.Sub(r.listed); d >= 0 && d < age {
 		return

@@ -20,12 +20,11 @@ type job struct {
 	wide     bool   // it was broadcast
 	key      uint64 // under which it counts as published; 0: it has no id
 	sealed   bool
-	wait     time.Duration // before it is published
-	to       replyTo       // to be checked by guard
+	to       replyTo // to be checked by guard
 	guard    *Guard
-	endpoint Endpoint // valid: checked; a pass is issued for it
-	refused  error    // by the guard
-	due      time.Time
+	endpoint Endpoint  // valid: checked; a pass is issued for it
+	refused  error     // by the guard
+	due      time.Time // when it is given to the publisher
 }
 
 // publishDelay returns how long a sealed request waits, so that what the programs of all hosts do about it does not compete
@@ -62,61 +61,44 @@ func (r *Responder) check(ctx context.Context, j *job) {
 	j.endpoint, j.refused = j.guard.check(ctx, j.to, j.from.Addr())
 }
 
-// publisher gives requests to Publish when they are due, and writes the log: all that may take long and needs no answer.
+// publisher gives requests to Publish, and writes the log: all that may take long and needs no answer.
 func (r *Responder) publisher(ctx context.Context) {
-	var pending []job
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case l := <-r.tally.lines:
 			l.write(r.c.Log)
-		case <-timer.C:
 		case j := <-r.jobs:
-			switch {
-			case j.wait == 0:
-				r.finish(ctx, j)
-			case len(pending) == maxPending:
-				r.tally.note(busy, r.c.Now(), func() any { return j.from.String() })
-			default:
-				j.due = time.Now().Add(j.wait)
-				pending = append(pending, j)
-			}
+			r.finish(ctx, j)
 		}
-		pending = r.finishDue(ctx, pending)
-		timer.Reset(untilNext(pending))
 	}
 }
 
-// finishDue finishes the jobs that are due and returns the others.
-func (r *Responder) finishDue(ctx context.Context, pending []job) []job {
-	now := time.Now()
-	left := pending[:0]
-	for _, j := range pending {
-		if j.due.After(now) {
+// handDue gives the publisher what is due. Until then the reader keeps it, who wakes up for it: to wake another goroutine for each request
+// would cost a tenth of the time that an answer takes.
+func (r *Responder) handDue(now time.Time) {
+	left := r.pending[:0]
+	for _, j := range r.pending {
+		switch {
+		case j.due.After(now):
 			left = append(left, j)
-			continue
+		case !enqueue(r.jobs, j):
+			r.tally.note(busy, now, func() any { return j.from.String() })
 		}
-		r.finish(ctx, j)
 	}
-	clear(pending[len(left):])
-	return left
+	clear(r.pending[len(left):])
+	r.pending = left
 }
 
-// untilNext returns how long until the first job is due.
-func untilNext(pending []job) time.Duration {
-	if len(pending) == 0 {
-		return time.Hour
-	}
-	next := pending[0].due
-	for _, j := range pending[1:] {
-		if j.due.Before(next) {
-			next = j.due
+// pendingDue returns when the first request is due, zero if there is none.
+func (r *Responder) pendingDue() (at time.Time) {
+	for _, j := range r.pending {
+		if at.IsZero() || j.due.Before(at) {
+			at = j.due
 		}
 	}
-	return max(0, time.Until(next))
+	return at
 }
 
 // finish publishes one request.

@@ -37,8 +37,9 @@ const (
 	onceCap    = 4096
 	noIDAge    = time.Second
 	jobQueue   = 256
-	lookups    = 4 // names looked up at a time
-	tableAge   = 10 * time.Second
+	lookups    = 4                // names looked up at a time
+	tableAge   = 10 * time.Second // of the list of interfaces, after which a host lists them anew when it has nothing else to do
+	tableMost  = time.Minute      // or else while it is asked
 	tableRetry = time.Second
 )
 
@@ -92,6 +93,7 @@ type Responder struct {
 
 	published once
 	jobs      chan job // to the publisher
+	pending   []job    // for later
 	names     chan job // to the goroutines that look names up
 
 	// What follows belongs to the goroutine of Run.
@@ -308,9 +310,13 @@ func (r *Responder) read() error {
 	const maxErrors = 100 // in a row
 	for failed := 0; ; {
 		r.due(r.c.Now())
+		r.handDue(time.Now())
 		n, err := r.in.read(r.until())
 		if timedOut(err) {
-			r.weigh(0, r.c.Now())
+			now := r.c.Now()
+			if r.weigh(0, now); len(r.slots) == 0 {
+				r.refresh(now, tableAge)
+			}
 			continue
 		}
 		if err != nil {
@@ -356,14 +362,20 @@ func (r *Responder) takeAll(n int) {
 	if r.stale.CompareAndSwap(true, false) {
 		r.refresh(now, 0)
 	}
-	r.refresh(now, tableAge)
+	r.refresh(now, tableMost)
 }
 
-// until returns how long a read may wait: until the next slot, and in a flood until it is seen whether that goes on.
-func (r *Responder) until() time.Time {
-	over := r.flood.began.Add(2 * floodSpan)
-	if r.flood.of <= 1 || !r.wake.IsZero() && r.wake.Before(over) {
-		return r.wake
+// until returns how long a read may wait: until the next slot, until the next request is to be published, and in a flood until it is seen
+// whether that goes on. Zero: for ever.
+func (r *Responder) until() (at time.Time) {
+	times := [...]time.Time{r.wake, r.pendingDue(), {}}
+	if r.flood.of > 1 {
+		times[2] = r.flood.began.Add(2 * floodSpan)
 	}
-	return over
+	for _, t := range times {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	return at
 }
