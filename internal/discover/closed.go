@@ -50,8 +50,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 		return clock, nil
 	case meant != answered && !cancels && !q.Clock:
 		if heard {
-			r.needless.note(d, set)
-			r.gate.ignore(d, q, spread, set)
+			r.heardBy(d, q, spread, set)
 		}
 		return meant, nil // without a check of the signature: whatever it is, nothing is said
 	case late && !r.authority.floors.above(op.id, q.Time.UnixMilli()):

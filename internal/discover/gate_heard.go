@@ -69,6 +69,13 @@ func filterStart(q *Request) int {
 // same reports whether it is the same question.
 func (h *hush) same(o *hush) bool { return h.words == o.words }
 
+// ready reports whether ignore may do something.
+func (g *gate) ready(d *datagram, set *settings) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.takes(set, d.at.Sub(g.hushed), hushPause)
+}
+
 // ignore has the kernel drop what asks the same as a request under set that says that it has heard this host: each copy would wake it.
 func (g *gate) ignore(d *datagram, q *Request, spread census.Spread, set *settings) {
 	if q.Copies < hushFrom {

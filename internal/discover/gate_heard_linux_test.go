@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -128,5 +129,48 @@ func TestHushedHost(t *testing.T) {
 			t.Errorf("forged %v: who has not heard the host is not answered; outcomes: %v", forged, nonzero(b.r.Stats()))
 		}
 		seq += 100
+	}
+}
+
+// TestHushWaits: a host does not go to its kernel for a request that wakes it once, nor for copies that it reads together with it.
+func TestHushWaits(t *testing.T) {
+	t.Parallel()
+	op := newKey(t, "op")
+	now := time.Now()
+	type come struct {
+		sweep, salt uint64
+		seq         uint32
+		after       time.Duration // since the first
+	}
+	for name, tt := range map[string]struct {
+		comes []come
+		want  bool
+	}{
+		"once":                   {[]come{{5, 7, 3, 0}}, false},
+		"two read together":      {[]come{{5, 7, 3, 0}, {5, 7, 4, 0}}, false},
+		"a copy":                 {[]come{{5, 7, 3, 0}, {5, 7, 4, time.Millisecond}}, true},
+		"a third, not the other": {[]come{{5, 7, 3, 0}, {5, 7, 4, 0}, {5, 7, 5, time.Millisecond}}, true},
+		"another question":       {[]come{{5, 7, 3, 0}, {5, 8, 4, time.Millisecond}}, true},
+		"another sweep":          {[]come{{5, 7, 3, 0}, {6, 7, 4, time.Millisecond}}, false},
+		"long after":             {[]come{{5, 7, 3, 0}, {5, 7, 4, copyAge + time.Millisecond}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := closedBed(t, newKey(t, "host"), obeying(op), func(c *ResponderConfig) { c.Now = func() time.Time { return now } })
+			if !b.r.gate.framed.Load() {
+				t.Skip("this kernel takes no filter")
+			}
+			me := b.r.said.Load().id
+			for _, c := range tt.comes {
+				raw := mustSign(t, questionOf(c.sweep, c.salt, c.seq, me), op)
+				o, err := b.r.handle(&datagram{b: raw, src: netip.MustParseAddrPort("127.0.0.1:9"), at: now.Add(c.after), iface: 1})
+				if o != unselected || err != nil {
+					t.Fatalf("request %d: %v, %v", c.seq, o, err)
+				}
+			}
+			if got := b.r.gate.rules.hush.size > 0; got != tt.want {
+				t.Errorf("the kernel drops what asks the same: %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

@@ -57,6 +57,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	d.framed = tail && r.gate.framed.Load()
 	set := r.settings.Load()
 	if r.needless.again(d, set) {
+		r.wokenAgain(d, set)
 		return unselected, nil
 	}
 	q, size, err := parseRequestHeader(d.b)
@@ -97,8 +98,7 @@ func (r *Responder) sealed(d *datagram) (outcome, error) {
 	switch o, heard := meantFor(&q, said, spread, &state.Attendance, d.at); {
 	case heard:
 		state.Cancel()
-		r.needless.note(d, set)
-		r.gate.ignore(d, &q, spread, set)
+		r.heardBy(d, &q, spread, set)
 		return o, nil
 	case o != answered:
 		return o, nil

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"time"
+
+	"rollcall/internal/census"
 )
 
 // copyAge is for how long a copy is known by its bytes.
@@ -23,6 +25,13 @@ type needless [2]struct {
 func (n *needless) note(d *datagram, set *settings) {
 	l := &n[d.family()]
 	l.from, l.at, l.set, l.b = d.src, d.at, set, append(l.b[:0], d.b...)
+}
+
+// lately reports whether a host that reads this request by which it was heard was woken by another one of the same sweep not long ago.
+func (n *needless) lately(d *datagram) bool {
+	l := &n[d.family()]
+	since := d.at.Sub(l.at)
+	return len(l.b) >= MinRequest && bytes.Equal(l.b[offRequestSweep:offRequestSweep+8], d.b[offRequestSweep:offRequestSweep+8]) && since > 0 && since <= copyAge
 }
 
 // family returns which of the two the datagram came by.
@@ -45,4 +54,29 @@ func (n *needless) again(d *datagram, set *settings) bool {
 	}
 	end := len(b) - trailer
 	return bytes.Equal(b[:16], l.b[:16]) && bytes.Equal(b[24:60], l.b[24:60]) && bytes.Equal(b[64:end], l.b[64:end])
+}
+
+// heardBy takes note of a request by which its requester has heard this host. To have the kernel drop those that ask the same costs a host as
+// much as to be woken by three of them, at a time when others have to answer: it is done when the host is woken for the second time.
+func (r *Responder) heardBy(d *datagram, q *Request, spread census.Spread, set *settings) {
+	again := r.needless.lately(d)
+	r.needless.note(d, set)
+	if again {
+		r.gate.ignore(d, q, spread, set)
+	}
+}
+
+// wokenAgain is heardBy for a copy of a request that was noted.
+func (r *Responder) wokenAgain(d *datagram, set *settings) {
+	said := r.said.Load()
+	if said == nil || !r.needless.lately(d) || !r.gate.ready(d, set) {
+		return
+	}
+	q, size, err := parseRequestHeader(d.b)
+	if err == nil {
+		err = q.parseBody(d.b, size)
+	}
+	if err == nil { // it was good before
+		r.gate.ignore(d, &q, census.SpreadOf(q.Sweep, q.Salt, said.id), set)
+	}
 }
