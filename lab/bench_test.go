@@ -57,31 +57,42 @@ func echo(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Println("echoing")
+	t.Fatal(echoOn(conn))
+}
+
+func echoOn(conn *net.UDPConn) error {
 	in, out := make([]byte, 2000), make([]byte, replyBytes)
 	for {
 		_, from, err := conn.ReadFromUDPAddrPort(in)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		_, _ = conn.WriteToUDPAddrPort(out, from) // a lost answer is a lost answer
 	}
 }
 
 // floor broadcasts one request and returns how long it took until all hosts had answered.
-func floor() (time.Duration, error) {
+func floor() (time.Duration, error) { return floorOn(24, *benchHosts) }
+
+// floorOn is floor for a network with a prefix of so many bits.
+func floorOn(bits, hosts int) (time.Duration, error) {
+	broadcast := net.IPv4(10, 77, 0, 255)
+	if bits == 16 {
+		broadcast = net.IPv4(10, 77, 255, 255)
+	}
 	conn, err := discover.Listen("0.0.0.0:0")
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
 	start := time.Now()
-	if _, err := conn.WriteTo(make([]byte, requestBytes), &net.UDPAddr{IP: net.IPv4(10, 77, 0, 255), Port: floorPort}); err != nil {
+	if _, err := conn.WriteTo(make([]byte, requestBytes), &net.UDPAddr{IP: broadcast, Port: floorPort}); err != nil {
 		return 0, err
 	}
 	_ = conn.SetReadDeadline(start.Add(2 * time.Second))
 	seen := map[string]bool{}
 	buf := make([]byte, 2000)
-	for len(seen) < *benchHosts {
+	for len(seen) < hosts {
 		_, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return 0, err

@@ -7,6 +7,9 @@ step gofmt
 test -z "$(gofmt -l . | tee /dev/stderr)"
 step vet
 go vet ./...
+for os in darwin windows; do # where udpsrv runs too
+	GOOS=$os CGO_ENABLED=0 go vet ./internal/census ./internal/discover ./udpsrv
+done
 if command -v gcc >/dev/null; then
 	CGO_ENABLED=1 go vet -tags godht ./agents/...
 else

@@ -23,12 +23,11 @@ func times(full int) int {
 func floorOf(b *testing.B, l *LAN, i, hosts, runs int) series {
 	b.Helper()
 	s := series{name: "floor", want: hosts}
-	*benchHosts = hosts
 	for k := range runs + 3 {
 		<-time.After(*benchEvery)
 		var d time.Duration
 		var err error
-		if inside := Inside(l.NS(i), func() { d, err = floor() }); inside != nil {
+		if inside := Inside(l.NS(i), func() { d, err = floorOn(l.Bits, hosts) }); inside != nil {
 			b.Fatal(inside)
 		}
 		if k >= 3 && err == nil {
@@ -111,7 +110,8 @@ func BenchmarkRealHosts(b *testing.B) {
 	}
 }
 
-// BenchmarkManyHosts sweeps 1,000 hosts in network namespaces whom nobody has talked to, and counts the ARP frames that it causes.
+// BenchmarkManyHosts sweeps 1,000 hosts in network namespaces whom nobody has talked to, and counts the ARP frames that it causes; the floor is
+// of those that know each other's hardware addresses.
 func BenchmarkManyHosts(b *testing.B) {
 	Need(b)
 	const n = 1000
@@ -128,16 +128,28 @@ func BenchmarkManyHosts(b *testing.B) {
 			r := l.respond(n, operator)
 			defer r.Stop()
 			arp := countARP(b, l)
+			f := floorOf(b, l, n+1, n, times(20))
 			for range b.N {
 				frames := 0
-				s := p.sweeps(b, fmt.Sprintf("%d, no hardware address known, closed %v", n, closed), times(10), func() {
+				cold := func() {
 					frames += arp.since(b)
+					settle()
 					l.Forget(n + 1)
 					arp.since(b)
-				})
-				table(s)
+				}
+				rows := []series{p.sweeps(b, fmt.Sprintf("%d, nobody known, closed %v", n, closed), times(10), cold)}
+				if closed {
+					q := newLaptop(b, l, n+1, n, key)
+					if _, err := q.sweep(true); err != nil {
+						b.Fatal(err)
+					}
+					rows = append(rows, q.sweeps(b, fmt.Sprintf("%d, known", n), times(10), cold))
+				}
+				table(rows...)
+				s := rows[len(rows)-1]
 				b.ReportMetric(float64(frames+arp.since(b)), "ARP-frames")
 				b.ReportMetric(quantile(s.last, 0.5), "ms-last")
+				b.ReportMetric(quantile(s.last, 0.5)/quantile(f.last, 0.5), "last/floor")
 				b.ReportMetric(float64(s.whole)/float64(s.all), "recall")
 				b.ReportMetric(0, "ns/op")
 			}
@@ -163,6 +175,15 @@ func BenchmarkLaptops(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			f, many := floorOf(b, l, n+1, n, times(20)), series{}
+			for range times(20) {
+				took := make([]time.Duration, laptops)
+				atOnce(laptops, func(i int) { _ = Inside(l.NS(n+1+i), func() { took[i], _ = floorOn(l.Bits, n) }) })
+				for _, d := range took {
+					many.last = append(many.last, ms(d))
+				}
+			}
+			b.ReportMetric(quantile(many.last, 0.5)/quantile(f.last, 0.5), "floors/floor")
 			for range b.N {
 				alone := all[0].sweeps(b, fmt.Sprintf("%d hosts, one laptop", n), times(20), nothing)
 				together := series{name: fmt.Sprintf("%d hosts, %d laptops", n, laptops), want: n}

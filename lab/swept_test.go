@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -196,6 +197,18 @@ func TestRespondHelper(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 	defer stop()
 	ns := func(i int) string { return fmt.Sprintf("%s%d", *respondNS, i) }
+	for i := 1; i <= *respondHosts; i++ { // the floor
+		var err error
+		inside := Inside(ns(i), func() {
+			var conn *net.UDPConn
+			if conn, err = net.ListenUDP("udp4", &net.UDPAddr{Port: floorPort}); err == nil {
+				go echoOn(conn) //nolint:errcheck // until the process ends
+			}
+		})
+		if err := errors.Join(err, inside); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := Respond(ctx, ns, *respondHosts, key, func() { fmt.Println("responding") }); err != nil {
 		t.Fatal(err)
 	}
