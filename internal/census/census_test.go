@@ -57,6 +57,7 @@ func TestCompleteMeansComplete(t *testing.T) {
 							continue // it takes its time
 						}
 						var last, ends []time.Duration
+						requests := 0
 						for i := range each {
 							w := world{n: n, loss: l.make()}
 							switch kind {
@@ -87,10 +88,11 @@ func TestCompleteMeansComplete(t *testing.T) {
 								t.Errorf("seed %d: %d hosts sent more bytes than they got", i, got.bytesOverSpot)
 							}
 							last, ends = append(last, got.last), append(ends, got.ends)
+							requests += got.requestBytes
 						}
 						slices.Sort(last)
 						slices.Sort(ends)
-						t.Logf("%d hosts: median of last %v, of end %v", n, last[each/2], ends[each/2])
+						t.Logf("%d hosts: median of last %v, of end %v; %d bytes of requests a sweep", n, last[each/2], ends[each/2], requests/each)
 					}
 				})
 			}

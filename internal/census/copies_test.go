@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"rollcall/lab/loss"
 )
 
 // asksOf runs a sweep of an open network, in which so many hosts answer the first request after 1 ms and nothing else is heard, and
@@ -131,6 +133,28 @@ func TestPartsAreAllAsked(t *testing.T) {
 	for lo, n := range asked {
 		if n != asked[0] || len(asked) < 2 {
 			t.Errorf("part from %x was asked %d times, the first one %d times, of %d", lo, n, asked[0], len(asked))
+		}
+	}
+}
+
+// TestFewRequests holds a sweep to what it costs the network where nothing gets lost: what it waits for at the end is that a burst of losses
+// would have ended, and to ask on and on meanwhile tells it no more.
+func TestFewRequests(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{10, 100} {
+		w := world{n: n, loss: loss.Independent(0), configure: func(c *Config) { c.Most = smallNetwork }}
+		sum, ends := 0, time.Duration(0)
+		const sweeps = 20
+		for seed := range uint64(sweeps) {
+			got := w.run(seed)
+			sum += got.requestBytes / simRequest
+			ends = max(ends, got.ends)
+		}
+		if got := sum / sweeps; got > 70 {
+			t.Errorf("%d hosts: %d requests a sweep, want 70 at most (105 to 165 without a pace)", n, got)
+		}
+		if ends > 80*time.Millisecond {
+			t.Errorf("%d hosts: a sweep took %v, want 80 ms at most", n, ends)
 		}
 	}
 }

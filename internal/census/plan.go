@@ -23,6 +23,7 @@ type round struct {
 	from, to time.Duration // when the first and the last datagram to everyone were sent, however late that was
 	heard    int           // new hosts
 	last     time.Duration // when there was one
+	pace     time.Duration // see there
 	stirred  bool          // somebody has answered who was not heard, which nobody has looked at yet
 }
 
@@ -58,6 +59,8 @@ const (
 	wirelessGuard   = 300 * time.Millisecond
 	quietGuard      = 5 * time.Millisecond   // of rounds in which nobody is expected, and that are not the last one
 	slowGuard       = 10 * time.Millisecond  // of those that follow when there were many
+	paceMost        = 60 * time.Millisecond  // as far ahead is looked for the time when enough of it has passed
+	paceStep        = 8 * time.Millisecond   // between rounds that only have to last
 	maxGuard        = 250 * time.Millisecond // while nobody answers
 	atOnceCopyGap   = 8 * time.Millisecond   // where all answer at once: nobody is to look at the second copy before he has answered
 	atOnce          = 64                     // so many may answer at the same time
@@ -345,8 +348,11 @@ func (s *Sweep) guard(r *round) time.Duration {
 		return max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
 	}
 	if s.quietly(r) { // whoever answers later is heard in the next round
-		if r.number > slowFrom || s.c.Trip > 0 {
+		switch {
+		case r.number > slowFrom || s.c.Trip > 0:
 			return min(g, slowGuard)
+		case r.heard == 0 && s.quiet() > 0:
+			return s.pace(r, min(g, quietGuard))
 		}
 		return min(g, quietGuard)
 	}
@@ -354,6 +360,23 @@ func (s *Sweep) guard(r *round) time.Duration {
 		return min(g, slowGuard)
 	}
 	return g
+}
+
+// pace returns how long after a round in which nobody is expected the next one begins, not before least, if nothing but time is lacking: so
+// that the last one comes when enough of it has passed, and few before it.
+func (s *Sweep) pace(r *round, least time.Duration) time.Duration {
+	if r.pace > 0 {
+		return r.pace
+	}
+	r.pace = least
+	next := asked{requests: r.requests, replies: r.replies, late: max(r.late, 1), hidden: r.hidden, span: r.span}
+	for next.pause = least; next.pause <= paceMost; next.pause += time.Millisecond {
+		if s.unheardAfter(append(slices.Clone(s.done), r.asked, next)) < Delta {
+			r.pace = next.pause / (1 + next.pause/paceStep)
+			break
+		}
+	}
+	return r.pace
 }
 
 // alone returns how long the reply of one host may take where the others are silent: what makes a host slow now and then, which is
