@@ -68,12 +68,12 @@ func TestCompleteMeansComplete(t *testing.T) {
 								w.configure = func(c *Config) { c.Most = smallNetwork }
 							case "home": // a /24 with IPv6, where now and then a host has nothing else
 								w.configure = func(c *Config) { c.Most, c.Late = smallNetwork, true }
-								w.opening = time.Duration(i%3) * 100 * time.Microsecond
+								w.opening = time.Duration(i%4) * 200 * time.Microsecond
 								if i%50 == 0 {
 									w.six = 1
 								}
 								if i%10 == 1 {
-									w.forged = max(n/4, 1)
+									w.forged = n
 								}
 							}
 							got := w.run(uint64(i))

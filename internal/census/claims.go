@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// claimMost is for how long after the first request hosts are believed of which nobody has opened a reply: else somebody who sends some in
+// other hosts' names could keep the first round from ending.
+const claimMost = holdMost
+
 // claim is what came in a host's name and was not looked at yet.
 type claim struct {
 	replies int
@@ -20,18 +24,18 @@ func (s *Sweep) Claim(id ID, now time.Duration) {
 	case ok:
 		c.replies++
 		s.claims[id] = c
-	case s.heard[id] || r == nil:
-	case r.number == 1:
+	case s.heard[id] || r == nil || s.c.Range: // addresses that are asked one by one are asked too seldom to leave one out
+	case r.number == 1 && now <= r.sends[0].at+r.window+claimMost:
 		s.claims[id] = claim{1, s.missing[id]}
 		s.count(id, now)
-	default:
+	case r.number > 1:
 		r.stirred = true
 	}
 }
 
 // Settle takes note that a reply of which Claim was told was looked at, and that Hear was called before if it was good. Where none of a
-// host's replies was, somebody else has sent them: the host has not been heard, and the rounds that had it in their filters have not
-// asked everyone.
+// host's replies was, somebody else has sent them: the host has not been heard, the rounds that had it in their filters have not asked
+// everyone, and that one of them brought nobody says nothing.
 func (s *Sweep) Settle(id ID) {
 	c, ok := s.claims[id]
 	if !ok {
@@ -55,6 +59,7 @@ func (s *Sweep) Settle(id ID) {
 		return
 	}
 	s.done = s.done[:min(len(s.done), s.firm)]
+	s.found = s.turns + 1 // the round under way is not a quiet one
 	s.Unsent()
 }
 

@@ -88,3 +88,65 @@ func TestSecondRoundDoesNotWait(t *testing.T) {
 		t.Errorf("%d rounds count, want the first one alone", got)
 	}
 }
+
+// TestFirstRoundEnds has somebody claim a new host every 3 ms, each of which is found out 1 ms later: the others are asked again all the same.
+func TestFirstRoundEnds(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Sweep: 1, Open: true, Most: smallNetwork, Limit: 5 * time.Second, Filter: 1200, Salt: func() uint64 { return 7 }})
+	var open []ID
+	for now, n := time.Duration(0), 0; ; now += time.Millisecond {
+		asks, _, done := s.Next(now)
+		if len(asks) > 0 && asks[0].Round > 1 {
+			return
+		}
+		if done || now > 500*time.Millisecond {
+			t.Fatalf("no second round at %v, after %d claims: %+v", now, n, s.Result())
+		}
+		for _, id := range open {
+			s.Settle(id)
+		}
+		open = nil
+		if now%(3*time.Millisecond) == 0 {
+			n++
+			s.Claim(idOf(1000+n), now)
+			open = append(open, idOf(1000+n))
+		}
+		s.Socket(0, false, len(open) > 0)
+	}
+}
+
+// TestForgedClaimsHideNobody has everybody's name claimed who may not have heard the first request: the round that left them out is no reason
+// to end.
+func TestForgedClaimsHideNobody(t *testing.T) {
+	t.Parallel()
+	for _, make := range []func() loss.Model{
+		func() loss.Model { return loss.NewPacketBursts(0.1, 4) },
+		func() loss.Model { return loss.NewPacketBursts(0.02, 4) },
+		func() loss.Model { return loss.NewTimeBursts(0.1, 5*time.Millisecond) },
+	} {
+		wrong, sweeps := 0, long(150)
+		for seed := range uint64(sweeps) {
+			w := world{n: 60, loss: make(), forged: 60, opening: 500 * time.Microsecond, configure: func(c *Config) { c.Most = smallNetwork }}
+			if got := w.run(seed); got.Complete && got.heard < 60 {
+				wrong++
+			}
+		}
+		if wrong > sweeps/150 {
+			t.Errorf("%d of %d sweeps missed a host and said that they were complete", wrong, sweeps)
+		}
+	}
+}
+
+// TestRangeBelievesNobody: where each address is asked a few times at most, no round is lost to who is only claimed.
+func TestRangeBelievesNobody(t *testing.T) {
+	t.Parallel()
+	s := New(Config{Sweep: 1, Open: true, Range: true, Most: smallNetwork, Limit: 5 * time.Second, Filter: 1200, Salt: func() uint64 { return 7 }})
+	s.Next(0)
+	s.Claim(idOf(1), time.Millisecond)
+	if n := s.Hosts(); n != 0 {
+		t.Errorf("%d hosts are believed, want none", n)
+	}
+	if s.Socket(0, false, true); !s.waiting(s.cur) {
+		t.Error("the round does not wait for what is to be opened")
+	}
+}

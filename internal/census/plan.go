@@ -24,6 +24,7 @@ type round struct {
 	heard    int           // new hosts
 	last     time.Duration // when there was one
 	pace     time.Duration // see there
+	over     time.Duration // when it would have been, had there been no replies to wait for; 0: there were none
 	stirred  bool          // somebody has answered who was not heard, which nobody has looked at yet
 }
 

@@ -120,6 +120,9 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 		}
 		end := s.endOf(r)
 		if s.waiting(r) {
+			if now >= end && r.over == 0 {
+				r.over = now
+			}
 			end = max(end, now+busyPause)
 		}
 		if now < end {
@@ -303,7 +306,9 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 		s.surprise += n
 	}
 	s.timed(r)
-	s.lastSend = r.to
+	if s.lastSend = r.to; r.over > 0 {
+		s.lastSend += now - r.over // nobody was asked meanwhile, so that bursts of losses can have come and gone unseen
+	}
 	if dropped == 0 && !r.unsent { // else nobody can say who was not heard
 		s.done = append(s.done, r.asked)
 	}

@@ -9,14 +9,24 @@ import (
 // maxClaims is how many hosts are believed in a sweep of which nobody has opened a reply yet: anyone can send in anyone's name.
 const maxClaims = 2048
 
-// claims are the hosts in whose names sealed replies have come that are not opened yet, for the second round not to wait for that. It is safe
-// for concurrent use; nil believes nobody.
+// claims are the hosts in whose names replies have come that are not opened yet, for the second round not to wait for that. It is safe for
+// concurrent use; nil believes nobody.
 type claims struct {
 	sweep uint64
 
 	mu    sync.Mutex
 	count int
 	fresh []claim // that the sweep has not been told of
+}
+
+// full reports whether no more are taken: then what comes has to be opened first.
+func (c *claims) full() bool {
+	if c == nil {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count == maxClaims
 }
 
 type claim struct {
@@ -46,8 +56,11 @@ func (c *claims) plausible(p *packet) bool {
 	if len(b) < replyHeader || string(b[:len(magic)]) != magic || b[4] != wireVersion || b[5] != typeReply || b[offPage] != 0 {
 		return false
 	}
-	flags := ReplyFlags(binary.BigEndian.Uint16(b[6:]))
-	return flags&(FlagSealed|FlagSigned|FlagChallenge) == FlagSealed|FlagSigned && binary.BigEndian.Uint64(b[offSweep:]) == c.sweep && p.way.asked(p.from)
+	switch flags := ReplyFlags(binary.BigEndian.Uint16(b[6:])); {
+	case flags&FlagChallenge != 0, flags&FlagSealed != 0 && flags&FlagSigned == 0:
+		return false
+	}
+	return binary.BigEndian.Uint64(b[offSweep:]) == c.sweep && p.way.asked(p.from)
 }
 
 // claimant returns the host that a plausible reply names.

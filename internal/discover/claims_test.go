@@ -46,7 +46,7 @@ func TestClaims(t *testing.T) {
 		"reply":          {good, from, 0, true},
 		"another sweep":  {edit(good, offSweep+7, 8), from, 0, false},
 		"second page":    {edit(good, offPage, 1), from, 0, false},
-		"open":           {edit(good, 7, good[7]&^byte(FlagSealed)), from, 0, false},
+		"open":           {edit(good, 7, good[7]&^byte(FlagSealed|FlagSigned)|byte(FlagOpen)), from, 0, true},
 		"not signed":     {edit(good, 7, good[7]&^byte(FlagSigned)), from, 0, false},
 		"challenge":      {edit(good, 7, good[7]|byte(FlagChallenge)), from, 0, false},
 		"request":        {edit(good, 5, typeRequest), from, 0, false},

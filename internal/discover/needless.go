@@ -19,12 +19,13 @@ type needless [2]struct {
 	at   time.Time
 	set  *settings
 	b    []byte
+	told bool // the kernel, if it was to be
 }
 
 // note remembers the request. What comes of an equal one must depend on nothing else.
 func (n *needless) note(d *datagram, set *settings) {
 	l := &n[d.family()]
-	l.from, l.at, l.set, l.b = d.src, d.at, set, append(l.b[:0], d.b...)
+	l.from, l.at, l.set, l.b, l.told = d.src, d.at, set, append(l.b[:0], d.b...), false
 }
 
 // lately reports whether a host that reads this request by which it was heard was woken by another one of the same sweep not long ago.
@@ -66,12 +67,13 @@ func (r *Responder) heardBy(d *datagram, q *Request, spread census.Spread, set *
 	}
 }
 
-// wokenAgain is heardBy for a copy of a request that was noted.
+// wokenAgain is heardBy for a copy of a request that was noted. It looks at one of them, whatever comes of it.
 func (r *Responder) wokenAgain(d *datagram, set *settings) {
-	said := r.said.Load()
-	if said == nil || !r.needless.lately(d) || !r.gate.ready(d, set) {
+	said, l := r.said.Load(), &r.needless[d.family()]
+	if said == nil || l.told || !r.needless.lately(d) || !r.gate.ready(d, set) {
 		return
 	}
+	l.told = true
 	q, size, err := parseRequestHeader(d.b)
 	if err == nil {
 		err = q.parseBody(d.b, size)

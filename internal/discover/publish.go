@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"rollcall/reports"
@@ -78,24 +79,23 @@ func (r *Responder) publisher(ctx context.Context) {
 // handDue gives the publisher what is due. Until then the reader keeps it, who wakes up for it: to wake another goroutine for each request
 // would cost a tenth of the time that an answer takes.
 func (r *Responder) handDue(now time.Time) {
-	left := r.pending[:0]
-	for _, j := range r.pending {
-		switch {
-		case j.due.After(now):
-			left = append(left, j)
-		case !enqueue(r.jobs, j):
+	if at := r.pendingDue(); at.IsZero() || at.After(now) {
+		return
+	}
+	r.pending = slices.DeleteFunc(r.pending, func(j job) bool {
+		due := !j.due.After(now)
+		if due && !enqueue(r.jobs, j) {
 			r.tally.note(busy, now, func() any { return j.from.String() })
 		}
-	}
-	clear(r.pending[len(left):])
-	r.pending = left
+		return due
+	})
 }
 
 // pendingDue returns when the first request is due, zero if there is none.
 func (r *Responder) pendingDue() (at time.Time) {
-	for _, j := range r.pending {
-		if at.IsZero() || j.due.Before(at) {
-			at = j.due
+	for i := range r.pending {
+		if due := r.pending[i].due; at.IsZero() || due.Before(at) {
+			at = due
 		}
 	}
 	return at

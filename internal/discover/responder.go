@@ -93,7 +93,6 @@ type Responder struct {
 
 	published once
 	jobs      chan job // to the publisher
-	pending   []job    // for later
 	names     chan job // to the goroutines that look names up
 
 	// What follows belongs to the goroutine of Run.
@@ -112,6 +111,7 @@ type Responder struct {
 	sweeps     *recent[uint64, *sweepState]
 	slots      slots
 	came       came      // the last datagram
+	pending    []job     // to be published later
 	wake       time.Time // of the next slot: until then a read may wait
 	in         *receiver // from Run on
 	flood      surge

@@ -91,7 +91,7 @@ type sweep struct {
 	partial      int // hosts of which pages are missing
 	pageRequests int
 
-	claims    *claims       // nil: all hosts are known, whose replies are opened at once
+	claims    *claims       // nil: hosts are known from earlier, whose replies are opened at once
 	raw       chan []packet // to be opened
 	opening   atomic.Int32  // batches of which that is being done
 	opener    *opener       // nil: without a key
@@ -289,7 +289,8 @@ func (s *sweep) readSockets() {
 		total += state.drops
 		unread = unread || state.queued > 0
 	}
-	s.census.Socket(total, unread, len(s.raw)+int(s.opening.Load())+len(s.in) > 0)
+	unopened := len(s.raw)+int(s.opening.Load())+len(s.in) > 0
+	s.census.Socket(total, unread || unopened && s.claims.full(), unopened)
 }
 
 // runOriginal puts the question in the original form, whose answers do not come here.
