@@ -136,7 +136,6 @@ func TestHushedHost(t *testing.T) {
 func TestHushWaits(t *testing.T) {
 	t.Parallel()
 	op := newKey(t, "op")
-	now := time.Now()
 	type come struct {
 		sweep, salt uint64
 		seq         uint32
@@ -156,6 +155,7 @@ func TestHushWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			now := time.Now()
 			b := closedBed(t, newKey(t, "host"), obeying(op), func(c *ResponderConfig) { c.Now = func() time.Time { return now } })
 			if !b.r.gate.framed.Load() {
 				t.Skip("this kernel takes no filter")
