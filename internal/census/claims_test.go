@@ -124,14 +124,15 @@ func TestForgedClaimsHideNobody(t *testing.T) {
 		func() loss.Model { return loss.NewPacketBursts(0.02, 4) },
 		func() loss.Model { return loss.NewTimeBursts(0.1, 5*time.Millisecond) },
 	} {
-		wrong, sweeps := 0, long(30)
-		for seed := range uint64(sweeps) {
+		wrong, sweeps := 0, long(40)
+		for i := range uint64(sweeps) {
+			seed := 130 + i // of these, 142, 147 and 162 of the first and 133 of the last model ended too early
 			w := world{n: 60, loss: make(), forged: 60, opening: 500 * time.Microsecond, configure: func(c *Config) { c.Most = smallNetwork }}
 			if got := w.run(seed); got.Complete && got.heard < 60 {
 				wrong++
 			}
 		}
-		if wrong > 1+sweeps/1000 {
+		if wrong > sweeps/1000 {
 			t.Errorf("%d of %d sweeps missed a host and said that they were complete", wrong, sweeps)
 		}
 	}
