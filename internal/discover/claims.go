@@ -53,14 +53,14 @@ func (c *claims) note(list []packet) {
 // plausible reports whether it looks like the first page of a host's reply to the sweep.
 func (c *claims) plausible(p *packet) bool {
 	b := p.b
-	if len(b) < replyHeader || string(b[:len(magic)]) != magic || b[4] != wireVersion || b[5] != typeReply || b[offPage] != 0 {
+	if !isReply(b, c.sweep) || b[offPage] != 0 {
 		return false
 	}
 	switch flags := ReplyFlags(binary.BigEndian.Uint16(b[6:])); {
 	case flags&FlagChallenge != 0, flags&FlagSealed != 0 && flags&FlagSigned == 0:
 		return false
 	}
-	return binary.BigEndian.Uint64(b[offSweep:]) == c.sweep && p.way.asked(p.from)
+	return p.way.asked(p.from)
 }
 
 // claimant returns the host that a plausible reply names.

@@ -1,5 +1,7 @@
 package discover
 
+import "encoding/binary"
+
 // Where fields of a request stand, and of a datagram about relaying.
 const (
 	offRequestSweep    = 8
@@ -30,4 +32,10 @@ func cutTail(b []byte) ([]byte, bool) {
 // isRequest reports whether the datagram claims to be a request in the sealed form.
 func isRequest(b []byte) bool {
 	return len(b) >= MinRequest && string(b[:len(magic)]) == magic && b[5] == typeRequest
+}
+
+// isReply reports whether the datagram claims to be a reply of this version to the sweep.
+func isReply(b []byte, sweep uint64) bool {
+	return len(b) >= replyHeader && string(b[:len(magic)]) == magic && b[4] == wireVersion && b[5] == typeReply &&
+		binary.BigEndian.Uint64(b[offSweep:]) == sweep
 }

@@ -3,7 +3,6 @@ package discover
 import (
 	"context"
 	"crypto/cipher"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -257,8 +256,7 @@ func (s *relaySession) read(ctx context.Context, link int, l *sessionLink) {
 
 // isReply reports whether a datagram can be a host's reply in this sweep. What it says is for the operator alone.
 func (s *relaySession) isReply(b []byte, from netip.AddrPort, l *sessionLink) bool {
-	return len(b) >= replyHeader && len(b) <= maxReply && string(b[:len(magic)]) == magic && b[4] == wireVersion && b[5] == typeReply &&
-		binary.BigEndian.Uint64(b[offSweep:]) == s.sweep && from.Port() == s.port() && (from.Addr() == l.prefix.Addr() || l.iface.connects(from.Addr()))
+	return isReply(b, s.sweep) && len(b) <= maxReply && from.Port() == s.port() && (from.Addr() == l.prefix.Addr() || l.iface.connects(from.Addr()))
 }
 
 // add puts a reply into the batch.

@@ -239,20 +239,19 @@ func (s *sweep) rounds(ctx context.Context) error {
 // takeAll takes these datagrams and those that are waiting: what has come must be known before it is decided what to ask.
 func (s *sweep) takeAll(list []packet) {
 	const most = 64 // batches; then see what is to be sent
-	for range most {
+	for n := 1; ; n++ {
 		s.hearClaims() // before it is told that they are settled
 		for _, p := range list {
 			s.take(p)
+		}
+		if n == most {
+			return
 		}
 		select {
 		case list = <-s.in:
 		default:
 			return
 		}
-	}
-	s.hearClaims()
-	for _, p := range list {
-		s.take(p)
 	}
 }
 
