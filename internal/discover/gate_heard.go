@@ -36,11 +36,11 @@ type bit struct {
 	mask uint8
 }
 
-// hushOf returns what is known of the question of a datagram, and false if there is too little.
-func hushOf(d *datagram, q *Request, spread census.Spread) (h hush, ok bool) {
+// hushOf returns what the question of a datagram is known by; none if there is too little, or few copies of it to be expected.
+func hushOf(d *datagram, q *Request, spread census.Spread) (h hush) {
 	start := filterStart(q)
-	if q.FilterHashes < hushBits || !bytes.HasPrefix(d.b[requestHeader+start:], q.Filter) {
-		return h, false
+	if q.Copies < hushFrom || q.FilterHashes < hushBits || !bytes.HasPrefix(d.b[requestHeader+start:], q.Filter) {
+		return h
 	}
 	const head = requestHeader - 2 // the body's length; its first field is the filter, of which the head ends within eight bytes
 	for i, at := range [...]int{offRequestSweep + 4, offRequestSalt + 4, offRequestSweep, offRequestSalt, len(magic), head, head + 4} {
@@ -51,7 +51,7 @@ func hushOf(d *datagram, q *Request, spread census.Spread) (h hush, ok bool) {
 		h.bits = append(h.bits, b)
 		h.size = max(h.size, b.at+1)
 	}
-	return h, true
+	return h
 }
 
 // filterStart returns where the filter begins in a body of which it is the first field (RFC 8949 §3): behind the heads of the map, of the
@@ -69,29 +69,15 @@ func filterStart(q *Request) int {
 // same reports whether it is the same question.
 func (h *hush) same(o *hush) bool { return h.words == o.words }
 
-// ready reports whether ignore may do something.
-func (g *gate) ready(d *datagram, set *settings) bool {
+// ignore has the kernel drop what asks the same as a request under set by which this host was heard: each copy would wake it.
+func (g *gate) ignore(h *hush, at time.Time, set *settings) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.takes(set, d.at.Sub(g.hushed), hushPause)
-}
-
-// ignore has the kernel drop what asks the same as a request under set that says that it has heard this host: each copy would wake it.
-func (g *gate) ignore(d *datagram, q *Request, spread census.Spread, set *settings) {
-	if q.Copies < hushFrom {
+	if h.size == 0 || h.same(&g.rules.hush) || !g.takes(set, at.Sub(g.hushed), hushPause) {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.takes(set, d.at.Sub(g.hushed), hushPause) {
-		return
-	}
-	h, ok := hushOf(d, q, spread)
-	if !ok || h.same(&g.rules.hush) {
-		return
-	}
-	g.hushed = d.at
+	g.hushed = at
 	rules := g.rules
-	rules.hush = h
+	rules.hush = *h
 	g.put(rules)
 }

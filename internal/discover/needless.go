@@ -19,13 +19,13 @@ type needless [2]struct {
 	at   time.Time
 	set  *settings
 	b    []byte
-	told bool // the kernel, if it was to be
+	hush hush // what the kernel knows its copies by, if it is to drop them
 }
 
 // note remembers the request. What comes of an equal one must depend on nothing else.
-func (n *needless) note(d *datagram, set *settings) {
+func (n *needless) note(d *datagram, set *settings, h hush) {
 	l := &n[d.family()]
-	l.from, l.at, l.set, l.b, l.told = d.src, d.at, set, append(l.b[:0], d.b...), false
+	l.from, l.at, l.set, l.b, l.hush = d.src, d.at, set, append(l.b[:0], d.b...), h
 }
 
 // lately reports whether a host that reads this request by which it was heard was woken by another one of the same sweep not long ago.
@@ -61,24 +61,20 @@ func (n *needless) again(d *datagram, set *settings) bool {
 // much as to be woken by three of them, at a time when others have to answer: it is done when the host is woken for the second time.
 func (r *Responder) heardBy(d *datagram, q *Request, spread census.Spread, set *settings) {
 	again := r.needless.lately(d)
-	r.needless.note(d, set)
+	r.needless.note(d, set, hushOf(d, q, spread))
 	if again {
-		r.gate.ignore(d, q, spread, set)
+		r.hushCopies(d, set)
 	}
 }
 
-// wokenAgain is heardBy for a copy of a request that was noted. It looks at one of them, whatever comes of it.
+// wokenAgain is heardBy for a copy of a request that was noted.
 func (r *Responder) wokenAgain(d *datagram, set *settings) {
-	said, l := r.said.Load(), &r.needless[d.family()]
-	if said == nil || l.told || !r.needless.lately(d) || !r.gate.ready(d, set) {
-		return
+	if r.needless.lately(d) {
+		r.hushCopies(d, set)
 	}
-	l.told = true
-	q, size, err := parseRequestHeader(d.b)
-	if err == nil {
-		err = q.parseBody(d.b, size)
-	}
-	if err == nil { // it was good before
-		r.gate.ignore(d, &q, census.SpreadOf(q.Sweep, q.Salt, said.id), set)
-	}
+}
+
+// hushCopies has the kernel drop what asks the same as the request that was noted, which came as the datagram did.
+func (r *Responder) hushCopies(d *datagram, set *settings) {
+	r.gate.ignore(&r.needless[d.family()].hush, d.at, set)
 }

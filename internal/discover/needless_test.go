@@ -37,7 +37,7 @@ func TestNeedlessCopies(t *testing.T) {
 	if n.again(d(first, 9), set) {
 		t.Error("a request is a copy of none")
 	}
-	n.note(d(first, 9), set)
+	n.note(d(first, 9), set, hush{})
 	for name, tt := range map[string]struct {
 		b    []byte
 		port uint16
