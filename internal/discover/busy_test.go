@@ -40,23 +40,7 @@ func TestRoundWaitsForOpeners(t *testing.T) {
 		s.census.Next(at)
 	}
 	to := netip.MustParseAddrPort("192.0.2.9:37030")
-	host := newKey(t, "host")
-	sealer, err := NewSealer(host, public(key.Key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	box, err := sealer.Box(7)
-	if err != nil {
-		t.Fatal(err)
-	}
-	card, err := NewCard(closedHost(1, "pi"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := sealer.Seal(nil, card.Reply(nil, 0, Reply{Sweep: 7, Round: 1, Seq: 1, First: 1, Tx: 1}), box, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := sealedReply(t, newKey(t, "host"), key.Key, Reply{Sweep: 7, Round: 1, Seq: 1, First: 1, Tx: 1})
 	s.raw <- []packet{{way: &way{single: map[netip.AddrPort]bool{to: true}}, from: to, b: b}}
 	<-key.entered
 	s.readSockets()

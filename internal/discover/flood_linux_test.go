@@ -196,14 +196,7 @@ func TestFloodedHostIsSeldomWoken(t *testing.T) {
 func TestFloodOverALinkThatGoes(t *testing.T) { t.Parallel(); inNamespace(t, floodedLink) }
 
 func floodedLink(t *testing.T) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = home.Close() }()
-	for _, args := range []string{"link set lo up", "link add lan0 type bridge", "addr add 10.77.0.1/24 brd + dev lan0", "link set lan0 up"} {
-		ip(t, args)
-	}
+	home := homeLAN(t)
 	const port = 37030
 	b := lanHost(t, home, 1, port)
 	b.addr = netip.AddrPortFrom(netip.MustParseAddr("10.77.0.11"), port)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
@@ -17,15 +16,7 @@ func TestSweepWithoutARP(t *testing.T) { t.Parallel(); inNamespace(t, withoutARP
 
 // withoutARP runs in a namespace with nothing in it: hosts that nobody has talked to, which obey an operator or anybody.
 func withoutARP(t *testing.T) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = home.Close() }()
-	ip(t, "link set lo up")
-	ip(t, "link add lan0 type bridge")
-	ip(t, "addr add 10.77.0.1/24 brd + dev lan0")
-	ip(t, "link set lan0 up")
+	home := homeLAN(t)
 	op := newKey(t, "op")
 	closed := func(i byte, addr string) *bed {
 		b, _ := nsHost(t, home, "lan0", i, Port, func(c *ResponderConfig) {

@@ -56,17 +56,31 @@ func ip(t *testing.T, args string) {
 	}
 }
 
-// lan runs in a namespace with nothing in it.
-func lan(t *testing.T) {
+// homeNet returns the calling thread's network namespace, with its loopback up.
+func homeNet(t *testing.T) *os.File {
+	t.Helper()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		t.Skip(err)
 	}
-	defer func() { _ = home.Close() }()
+	t.Cleanup(func() { _ = home.Close() })
 	ip(t, "link set lo up")
-	ip(t, "link add lan0 type bridge")
-	ip(t, "addr add 10.77.0.1/24 brd + dev lan0")
-	ip(t, "link set lan0 up")
+	return home
+}
+
+// homeLAN is homeNet with the bridge lan0, on which it is 10.77.0.1/24.
+func homeLAN(t *testing.T) *os.File {
+	t.Helper()
+	home := homeNet(t)
+	for _, args := range []string{"link add lan0 type bridge", "addr add 10.77.0.1/24 brd + dev lan0", "link set lan0 up"} {
+		ip(t, args)
+	}
+	return home
+}
+
+// lan runs in a namespace with nothing in it.
+func lan(t *testing.T) {
+	home := homeLAN(t)
 	const port = 37030
 	var beds []*bed
 	for i := byte(1); i <= 3; i++ {

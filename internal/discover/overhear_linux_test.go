@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,15 +16,7 @@ func TestOverhear(t *testing.T) { t.Parallel(); inNamespace(t, overhear) }
 
 // overhear runs in a namespace with nothing in it.
 func overhear(t *testing.T) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = home.Close() }()
-	ip(t, "link set lo up")
-	ip(t, "link add lan0 type bridge")
-	ip(t, "addr add 10.77.0.1/24 brd + dev lan0")
-	ip(t, "link set lan0 up")
+	home := homeLAN(t)
 	op := newKey(t, "op")
 	b, _ := nsHost(t, home, "lan0", 1, Port, func(c *ResponderConfig) {
 		c.Open, c.Legacy, c.Key, c.Operators = false, false, newKey(t, "host"), obeying(op)

@@ -13,13 +13,8 @@ func TestReach(t *testing.T) { t.Parallel(); inNamespace(t, reach) }
 
 // reach runs in a namespace with nothing in it: a laptop on two bridges, with hosts that only one of its ways leads to.
 func reach(t *testing.T) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = home.Close() }()
+	home := homeNet(t)
 	const port = 37030
-	ip(t, "link set lo up")
 	for _, name := range []string{"lan0", "lan1", "lan2", "docker0"} {
 		ip(t, "link add "+name+" type bridge")
 		ip(t, "link set "+name+" addrgenmode none")

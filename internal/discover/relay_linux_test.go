@@ -34,13 +34,8 @@ type routed struct {
 // newRouted makes the networks, without hosts. It runs in a namespace with nothing in it.
 func newRouted(t *testing.T) *routed {
 	t.Helper()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { _ = home.Close() })
-	for _, args := range []string{"link set lo up", "link add lan0 type bridge", "addr add 10.77.0.1/24 brd + dev lan0", "link set lan0 up",
-		"link add far0 type bridge", "link set far0 addrgenmode none", "link set far0 up"} {
+	home := homeLAN(t)
+	for _, args := range []string{"link add far0 type bridge", "link set far0 addrgenmode none", "link set far0 up"} {
 		ip(t, args)
 	}
 	n := &routed{t: t, home: home, op: newKey(t, "op"), keys: map[ID]trust.Key{}}

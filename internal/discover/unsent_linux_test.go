@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -16,12 +15,7 @@ import (
 func TestUnsent(t *testing.T) { t.Parallel(); inNamespace(t, unsentLAN) }
 
 func unsentLAN(t *testing.T) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = home.Close() }()
-	ip(t, "link set lo up")
+	home := homeNet(t)
 	for i, name := range []string{"lan0", "lan1"} {
 		ip(t, "link add "+name+" type bridge")
 		ip(t, fmt.Sprintf("addr add 10.%d.0.1/24 brd + dev %s", 77+i, name))

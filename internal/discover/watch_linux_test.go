@@ -2,7 +2,6 @@ package discover
 
 import (
 	"errors"
-	"os"
 	"testing"
 	"time"
 )
@@ -11,15 +10,7 @@ import (
 func TestWatchLAN(t *testing.T) { t.Parallel(); inNamespace(t, watchLAN) }
 
 func watchLAN(t *testing.T) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = home.Close() }()
-	ip(t, "link set lo up")
-	ip(t, "link add lan0 type bridge")
-	ip(t, "addr add 10.77.0.1/24 brd + dev lan0")
-	ip(t, "link set lan0 up")
+	home := homeLAN(t)
 	const port = 37030
 	var beds []*bed
 	for i := byte(1); i <= 3; i++ {
