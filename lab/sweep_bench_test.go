@@ -127,8 +127,8 @@ func BenchmarkManyHosts(b *testing.B) {
 			}
 			r := l.respond(n, operator)
 			defer r.Stop()
-			arp := countARP(b, l)
 			f := floorOf(b, l, n+1, n, times(20))
+			arp := countARP(b, l) // not the floor's
 			for range b.N {
 				frames := 0
 				cold := func() {
@@ -177,12 +177,20 @@ func BenchmarkLaptops(b *testing.B) {
 			}
 			f, many := floorOf(b, l, n+1, n, times(20)), series{}
 			for range times(20) {
-				took := make([]time.Duration, laptops)
-				atOnce(laptops, func(i int) { _ = Inside(l.NS(n+1+i), func() { took[i], _ = floorOn(l.Bits, n) }) })
-				for _, d := range took {
-					many.last = append(many.last, ms(d))
+				took, errs := make([]time.Duration, laptops), make([]error, laptops)
+				atOnce(laptops, func(i int) {
+					if err := Inside(l.NS(n+1+i), func() { took[i], errs[i] = floorOn(l.Bits, n) }); err != nil {
+						errs[i] = err
+					}
+				})
+				for i, d := range took {
+					if errs[i] == nil { // a floor does not ask twice
+						many.last = append(many.last, ms(d))
+					}
 				}
 			}
+			fmt.Printf("floors of %d laptops at once: %.2f (%.2f) ms, %d of %d complete\n", laptops, quantile(many.last, 0.5), quantile(many.last, 0.9),
+				len(many.last), laptops*times(20))
 			b.ReportMetric(quantile(many.last, 0.5)/quantile(f.last, 0.5), "floors/floor")
 			for range b.N {
 				alone := all[0].sweeps(b, fmt.Sprintf("%d hosts, one laptop", n), times(20), nothing)

@@ -42,7 +42,7 @@ func long(short int) int {
 }
 
 // TestCompleteMeansComplete holds sweeps to what they say of themselves: one in 10,000 at most may say that it is complete and
-// have missed a host. The long form (`make bench`, or ROLLCALL_LONG=100) makes 100 sweeps of each kind, 19,500 in all.
+// have missed a host. The long form (`make bench`, or ROLLCALL_LONG=100) makes 100 sweeps of each kind, 26,000 in all.
 func TestCompleteMeansComplete(t *testing.T) {
 	t.Parallel()
 	each := long(6)
