@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"os"
@@ -101,34 +102,49 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// serve starts TestServe and returns its address.
-func serve(b *testing.B, kind string) string {
+// child is TestServe in a process of its own.
+type child struct {
+	pid  int
+	addr netip.AddrPort
+	op   [8]byte // id of its operator's key, where it has one
+}
+
+// spawn starts TestServe as kind.
+func spawn(t testing.TB, kind string) *child {
+	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServe$", "-test.v")
-	cmd.Env = append(os.Environ(), serveAs+"="+kind)
+	cmd.Env = append(os.Environ(), serveAs+"="+kind, "TMPDIR="+t.TempDir()) // it is killed, and clears up nothing
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	b.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it serves until then
 		_ = cmd.Wait()
 	})
+	c := &child{pid: cmd.Process.Pid}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if id, ok := strings.CutPrefix(lines.Text(), "OPERATOR "); ok {
+			if _, err := hex.Decode(c.op[:], []byte(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if addr, ok := strings.CutPrefix(lines.Text(), "ADDR "); ok {
-			return addr
+			c.addr = netip.MustParseAddrPort(addr)
+			return c
 		}
 	}
-	b.Fatal("server did not start")
-	return ""
+	t.Fatal("server did not start")
+	return nil
 }
 
 // BenchmarkSweepOne sweeps a host that was idle; reply-ns is the median time from the first request to the reply.
 // BenchmarkEcho is its floor: a bare question and answer of the same sizes, from a new socket to a process that was idle.
 func BenchmarkSweepOne(b *testing.B) {
-	to := []string{serve(b, "responder")}
+	to := []string{spawn(b, "responder").addr.String()}
 	pause := time.NewTicker(5 * time.Millisecond)
 	defer pause.Stop()
 	var after []time.Duration
@@ -149,7 +165,7 @@ func BenchmarkSweepOne(b *testing.B) {
 }
 
 func BenchmarkEcho(b *testing.B) {
-	to := netip.MustParseAddrPort(serve(b, "echo"))
+	to := spawn(b, "echo").addr
 	pause := time.NewTicker(5 * time.Millisecond)
 	defer pause.Stop()
 	raw, buf := make([]byte, MinRequest), make([]byte, 2048)

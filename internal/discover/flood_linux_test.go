@@ -1,60 +1,18 @@
 package discover
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
-
-// child is TestServe in a process of its own.
-type child struct {
-	pid  int
-	addr netip.AddrPort
-	op   [8]byte // id of its operator's key, where it has one
-}
-
-// spawn starts TestServe as kind.
-func spawn(t testing.TB, kind string) *child {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestServe$", "-test.v")
-	cmd.Env = append(os.Environ(), serveAs+"="+kind)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it serves until then
-		_ = cmd.Wait()
-	})
-	c := &child{pid: cmd.Process.Pid}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if id, ok := strings.CutPrefix(lines.Text(), "OPERATOR "); ok {
-			if _, err := hex.Decode(c.op[:], []byte(id)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if addr, ok := strings.CutPrefix(lines.Text(), "ADDR "); ok {
-			c.addr = netip.MustParseAddrPort(addr)
-			return c
-		}
-	}
-	t.Fatal("server did not start")
-	return nil
-}
 
 // perThread adds up a number of each thread of a process that a line of a file of /proc has.
 func (c *child) perThread(t testing.TB, file string, read func(line string) (int64, bool)) (sum int64) {
