@@ -3,6 +3,7 @@ package discover
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rollcall/internal/trust"
 )
 
 // benchBed is a responder whose limits are out of the way.
@@ -63,8 +66,11 @@ func median(list []time.Duration) float64 {
 	return float64(list[len(list)/2])
 }
 
-// serveAs is set in the process that serve starts.
-const serveAs = "ROLLCALL_TEST_SERVE"
+// serveAs and serveTo are set in the process that serve starts.
+const (
+	serveAs = "ROLLCALL_TEST_SERVE"
+	serveTo = "ROLLCALL_TEST_OPERATOR" // his public key in hexadecimal
+)
 
 // TestServe is the other side of the benchmarks, in a process of its own as on a network; alone it does nothing.
 func TestServe(t *testing.T) {
@@ -78,9 +84,12 @@ func TestServe(t *testing.T) {
 			t.Error(err)
 		}
 	case "closed":
-		op := newKey(t, "op")
-		b := closedBed(t, newKey(t, "host"), obeying(op), nil)
-		fmt.Printf("OPERATOR %x\nADDR %v\n", op.ID(), b.addr)
+		op, err := hex.DecodeString(os.Getenv(serveTo))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := closedBed(t, newKey(t, "host"), func(id [8]byte) (ed25519.PublicKey, bool) { return op, id == trust.PublicKey{Key: op}.ID() }, nil)
+		fmt.Println("ADDR", b.addr)
 		if err := b.r.Run(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -106,14 +115,16 @@ func TestServe(t *testing.T) {
 type child struct {
 	pid  int
 	addr netip.AddrPort
-	op   [8]byte // id of its operator's key, where it has one
+	op   trust.Key // of its operator, where it has one
 }
 
 // spawn starts TestServe as kind.
 func spawn(t testing.TB, kind string) *child {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServe$", "-test.v")
-	cmd.Env = append(os.Environ(), serveAs+"="+kind, "TMPDIR="+t.TempDir()) // it is killed, and clears up nothing
+	c := &child{op: newKey(t, "op")}
+	cmd.Env = append(os.Environ(), serveAs+"="+kind, fmt.Sprintf("%s=%x", serveTo, public(c.op)),
+		"TMPDIR="+t.TempDir()) // it is killed, and clears up nothing
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -125,13 +136,8 @@ func spawn(t testing.TB, kind string) *child {
 		_ = cmd.Process.Kill() // it serves until then
 		_ = cmd.Wait()
 	})
-	c := &child{pid: cmd.Process.Pid}
+	c.pid = cmd.Process.Pid
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if id, ok := strings.CutPrefix(lines.Text(), "OPERATOR "); ok {
-			if _, err := hex.Decode(c.op[:], []byte(id)); err != nil {
-				t.Fatal(err)
-			}
-		}
 		if addr, ok := strings.CutPrefix(lines.Text(), "ADDR "); ok {
 			c.addr = netip.MustParseAddrPort(addr)
 			return c

@@ -66,7 +66,8 @@ func foreign(b *testing.B, burst int, every time.Duration) {
 		b.Run(name, func(b *testing.B) {
 			c := spawn(b, "closed")
 			if name == "forged" {
-				copy(raw[offRequestOperator:], c.op[:])
+				id := c.op.ID()
+				copy(raw[offRequestOperator:], id[:])
 			}
 			conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(c.addr))
 			if err != nil {
@@ -94,6 +95,69 @@ func foreign(b *testing.B, burst int, every time.Duration) {
 			b.ReportMetric(float64(sent)/took.Seconds(), "datagrams/s")
 		})
 	}
+}
+
+// BenchmarkAnswer asks a host that has nothing else to do, in sweeps of their own, and measures the processor time of its process for each.
+func BenchmarkAnswer(b *testing.B) {
+	c := spawn(b, "closed")
+	ask := c.asker(b)
+	before, woken := c.cpu(b), c.wakeups(b)
+	tick := time.NewTicker(25 * time.Millisecond) // a host checks 50 signatures a second
+	defer tick.Stop()
+	for range b.N {
+		<-tick.C
+		ask()
+	}
+	b.ReportMetric(float64((c.cpu(b)-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/answer")
+	b.ReportMetric(float64(c.wakeups(b)-woken)/float64(b.N), "wakeups/answer")
+}
+
+// asker returns what has the child asked by its operator in a new sweep each time, and waits for the answer.
+func (c *child) asker(t testing.TB) func() {
+	t.Helper()
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(c.addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	sweep := uint64(0)
+	return func() {
+		sweep++
+		q := question4(sweep, 1)
+		q.Time = time.Now()
+		send(t, conn, mustSign(t, q, c.op))
+		if receive(t, conn, patience) == nil {
+			t.Fatalf("no answer to sweep %d", sweep)
+		}
+	}
+}
+
+// TestAnswerWakesOneThread: a host that is asked now and then has no thread woken but the one that answers. A system call that is not a raw one
+// has Go's runtime wake another, which looks around every 20 µs (sysmon of its proc.go).
+func TestAnswerWakesOneThread(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	t.Parallel()
+	c := spawn(t, "closed")
+	ask := c.asker(t)
+	var got []float64
+	const asks, most = 20, 2.5
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); { // what has to do with its start may still go on at first
+		before := c.wakeups(t)
+		tick := time.NewTicker(25 * time.Millisecond) // a host checks 50 signatures a second
+		for range asks {
+			<-tick.C
+			ask()
+		}
+		tick.Stop()
+		n := float64(c.wakeups(t)-before) / asks
+		if n <= most {
+			return
+		}
+		got = append(got, n)
+	}
+	t.Errorf("threads of a host were woken %v times for each answer, want %v at most", got, most)
 }
 
 // TestIdleHostSleeps: a host that nobody asks is not woken, not once in seconds.
@@ -129,7 +193,8 @@ func TestFloodedHostIsSeldomWoken(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	const perSecond, span = 50_000, 500 * time.Millisecond
-	forged := edit(mustSign(t, question4(5, 1), newKey(t, "forger")), offRequestOperator, c.op[:]...)
+	id := c.op.ID()
+	forged := edit(mustSign(t, question4(5, 1), newKey(t, "forger")), offRequestOperator, id[:]...)
 	var got []string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); { // a loaded machine may not get to send them one by one at first
 		before, start, sent := c.wakeups(t), time.Now(), 0

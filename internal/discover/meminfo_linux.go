@@ -22,7 +22,7 @@ func memInfoOf(raw syscall.RawConn) socketState {
 	var info [fields]uint32
 	_ = raw.Control(func(fd uintptr) { // a closed socket has none
 		size := uint32(unsafe.Sizeof(info))
-		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 		if errno != 0 {
 			info = [fields]uint32{}

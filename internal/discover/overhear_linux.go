@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -49,7 +50,12 @@ func attach(fd int, p []bpf.Instruction) error {
 	for i, p := range program {
 		filter[i] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
 	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	whole := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, uintptr(unsafe.Pointer(whole)), unsafe.Sizeof(*whole), 0)
+	if errno != 0 { // raw: see receive
+		return errno
+	}
+	return nil
 }
 
 // portProgram lets UDP by IPv4 and IPv6 from and to a port or the one above it through. What it sees begins with the IP header.

@@ -47,15 +47,23 @@ type receiver struct {
 	span     time.Duration // to gather for
 	awake    time.Duration // for which it has gathered since it gave way to others
 
-	// What a read waits for: an epoll instance that watches the socket, and tells of it once and no more until it is asked again.
+	// What a read waits for: an epoll instance that watches the socket, of which it tells once and no more until it is asked again, and a timer.
 	ready  *os.File
 	told   syscall.RawConn
 	look   func(ep uintptr) bool
 	fd     int // the socket
 	armed  bool
-	events [1]unix.EpollEvent
-	until  time.Time
+	events [2]unix.EpollEvent
+	timer  *os.File
+	clock  syscall.RawConn
+	spec   unix.ItimerSpec
+	set    func(fd uintptr)
+	until  time.Time // for which the timer is set; zero: it is not
+	rang   bool
 }
+
+// ofTimer is what the epoll instance says of the timer, and not of the socket.
+const ofTimer = 1
 
 // message is struct mmsghdr of recvmmsg(2).
 type message struct {
@@ -113,7 +121,7 @@ func detach(conn *net.UDPConn) (*os.File, error) {
 
 // close ends a read that waits, and all later ones with net.ErrClosed.
 func (r *receiver) close() error {
-	return errors.Join(r.ready.Close(), r.file.Close())
+	return errors.Join(r.ready.Close(), r.timer.Close(), r.file.Close())
 }
 
 // sender returns what sends by this socket.
@@ -146,8 +154,9 @@ func (r *receiver) read(until time.Time) (int, error) {
 	return r.n, r.err
 }
 
-// receive is what read does with the socket. As in happened, the call to the kernel is a raw one: it never waits, and of the others Go's
-// runtime has a watcher woken (sysmon of its proc.go), in a hundred hosts at once that is a tenth of what they do.
+// receive is what read does with the socket. As all system calls on the way from a request to its reply it is a raw one, which never waits:
+// at the first of the others in a program that has slept, Go's runtime has a thread woken that looks after those that wait (sysmon of its
+// proc.go), every 20 µs for as long as the program is awake. In a hundred hosts at once that was a fifth of what they did.
 func (r *receiver) receive(fd uintptr) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.messages)), atATime, unix.MSG_DONTWAIT, 0, 0)
 	r.more = errno != unix.EAGAIN
@@ -160,23 +169,43 @@ func (r *receiver) receive(fd uintptr) {
 	}
 }
 
-// watch has an epoll instance of its own watch the socket, and Go's poller watch that.
-func (r *receiver) watch() error {
+// watch has an epoll instance of its own watch the socket and a timer, and Go's poller watch that. The timer is the kernel's: to set one of
+// Go's has its runtime wake another thread to wait for it, and a host sets one for each sweep.
+func (r *receiver) watch() (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("watch the socket: %w", err)
+		}
+	}()
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("watch the socket: %w", err)
+		return err
 	}
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(ep) // nothing was to be kept
+		return err
+	}
+	r.timer = os.NewFile(uintptr(timer), "timer of the discovery socket")
 	cerr := r.raw.Control(func(fd uintptr) {
 		r.fd = int(fd)
 		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, r.fd, &unix.EpollEvent{})
 	})
-	if err = errors.Join(cerr, err, unix.SetNonblock(ep, true)); err != nil {
-		_ = unix.Close(ep) // nothing was to be kept
-		return fmt.Errorf("watch the socket: %w", err)
+	err = errors.Join(cerr, err, unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, timer, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: ofTimer}),
+		unix.SetNonblock(ep, true))
+	if err != nil {
+		_ = unix.Close(ep) // likewise
+		return errors.Join(err, r.timer.Close())
 	}
 	r.ready = os.NewFile(uintptr(ep), "watch of the discovery socket")
 	r.told, err = r.ready.SyscallConn()
+	if err == nil {
+		r.clock, err = r.timer.SyscallConn()
+	}
 	r.look = r.happened
+	r.set = func(fd uintptr) {
+		unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&r.spec)), 0, 0, 0)
+	}
 	return err
 }
 
@@ -184,17 +213,24 @@ func (r *receiver) watch() error {
 func (r *receiver) wait(until time.Time) error {
 	if until != r.until {
 		r.until = until
-		_ = r.ready.SetReadDeadline(until) // only a closed one refuses, which is seen below
+		r.spec = unix.ItimerSpec{} // none
+		if !until.IsZero() {
+			r.spec.Value = unix.NsecToTimespec(max(1, int64(time.Until(until))))
+		}
+		_ = r.clock.Control(r.set) // only a closed one refuses, which is seen below
 	}
-	err := r.told.Read(r.look)
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
+	if r.told.Read(r.look) != nil {
+		return net.ErrClosed
 	}
-	return net.ErrClosed
+	if r.rang && r.armed {
+		r.rang = false
+		return os.ErrDeadlineExceeded
+	}
+	r.rang = false
+	return nil
 }
 
-// happened reports whether a datagram has come since the last one that was waited for. It is told of once and no more until it is
-// asked again.
+// happened reports whether a datagram has come since the last one that was waited for, or the timer has rung.
 func (r *receiver) happened(ep uintptr) bool {
 	if !r.armed {
 		r.events[0] = unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
@@ -202,10 +238,18 @@ func (r *receiver) happened(ep uintptr) bool {
 		r.armed = errno == 0
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, ep, uintptr(unsafe.Pointer(&r.events)), uintptr(len(r.events)), 0, 0, 0)
-	if n > 0 || errno != 0 {
+	if errno != 0 {
 		r.armed = false
+		return true
 	}
-	return !r.armed
+	for _, e := range r.events[:n] {
+		if e.Fd == ofTimer {
+			r.rang, r.until = true, time.Time{}
+		} else {
+			r.armed = false
+		}
+	}
+	return r.rang || !r.armed
 }
 
 // gather lets datagrams gather, for so long at most, and until the time until if that is not zero: a thread that is woken a few hundred

@@ -27,7 +27,7 @@ func newReceiver(conn *net.UDPConn) (*receiver, error) { return &receiver{conn: 
 func (r *receiver) close() error { return r.conn.Close() }
 
 // sender returns what sends by this socket.
-func (r *receiver) sender() *sender { return &sender{r.conn} }
+func (r *receiver) sender() *sender { return &sender{conn: r.conn} }
 
 // join joins the IPv6 group on an interface.
 func (r *receiver) join(index int) error { return joining(r.conn)(index) }

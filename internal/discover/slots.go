@@ -202,6 +202,7 @@ func (r *Responder) transmit(page []byte, said *pages, state *sweepState, turn c
 	if out, err = r.authority.seal(r.sealBuf[:], out, state.box, state.introduce); err != nil {
 		return err
 	}
+	r.replies.sure = state.known
 	return r.reply(out, state.source, state.to)
 }
 

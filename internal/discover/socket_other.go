@@ -20,9 +20,12 @@ func forceBuffers(*net.UDPConn) {}
 func noting(_ *net.UDPConn, _ bool, send func() error) error { return send() }
 
 // sender sends replies.
-type sender struct{ conn *net.UDPConn }
+type sender struct {
+	conn *net.UDPConn
+	sure bool // means nothing here
+}
 
-func newSender(conn *net.UDPConn) (*sender, error) { return &sender{conn}, nil }
+func newSender(conn *net.UDPConn) (*sender, error) { return &sender{conn: conn}, nil }
 
 // by has it send by the socket of r from now on.
 func (s *sender) by(r *receiver) { s.conn = r.conn }

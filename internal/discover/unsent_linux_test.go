@@ -150,8 +150,9 @@ func TestOthersErrorsAreForgotten(t *testing.T) {
 		here := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 		for i := range 20 {
 			for _, to := range []netip.AddrPort{nobody, here} {
-				if err := s.send([]byte{byte(i)}, nil, to); err != nil {
-					t.Fatalf("%s: send to %v = %v", local, to, err)
+				s.sure = i%2 == 1
+				if err := s.send([]byte{byte(i)}, nil, to); err != nil || s.sure {
+					t.Fatalf("%s: send to %v = %v, sure of the next: %v", local, to, err, s.sure)
 				}
 			}
 			if b := receive(t, conn, patience); len(b) != 1 || b[0] != byte(i) {
