@@ -25,15 +25,17 @@ func Respond(ctx context.Context, ns func(i int) string, n int, operator ed25519
 	listening.Add(n)
 	for i := 1; i <= n; i++ {
 		all.Go(func() {
+			within := func(f func()) error { return Inside(ns(i), f) }
+			var r *discover.Responder
 			var err error
-			inside := Inside(ns(i), func() {
-				var r *discover.Responder
-				if r, err = light(i, operator); err == nil {
-					listening.Done()
-					err = r.Run(ctx)
-				}
+			inside := within(func() {
+				r, err = light(i, operator, func(c *discover.ResponderConfig) { c.Within = within })
 			})
-			if err = errors.Join(err, inside); err != nil {
+			if err = errors.Join(err, inside); err == nil {
+				listening.Done()
+				err = r.Run(ctx) // not in the namespace: a goroutine that keeps its thread to itself is woken by two others
+			}
+			if err != nil {
 				cancel(fmt.Errorf("host %d: %w", i, err))
 			}
 		})

@@ -158,3 +158,44 @@ func TestFewRequests(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowCrowd has a sample show that there are many hosts, of whom few have answered when the first round is over, and none is lost: the
+// others are slow, and are not to answer the second round eight times each, all at once. Nobody is waited for who does not come at all.
+func TestSlowCrowd(t *testing.T) {
+	t.Parallel()
+	const sampled, quick = 60, 100
+	s := New(Config{Sweep: 1, Open: true, Buffer: 6553, Filter: 1200, Limit: 5 * time.Second, Salt: rand.Uint64})
+	heard := 0
+	hear := func(hosts int, a Ask, now time.Duration) {
+		for ; heard < hosts; heard++ {
+			s.Hear(Heard{ID: idOf(heard), Seq: a.Seq, First: 1, Tx: 1}, now)
+		}
+	}
+	var second, third Ask
+	end := time.Duration(0)
+	for now := end; ; end = now {
+		asks, wake, done := s.Next(now)
+		if done {
+			break
+		}
+		for _, a := range asks {
+			switch now += time.Millisecond; {
+			case a.Round == 0:
+				hear(sampled, a, now)
+			case a.Round == 1:
+				hear(quick, a, now)
+			case a.Round == 2 && a.First:
+				second = a
+			case a.Round == 3 && a.First:
+				third = a
+			}
+		}
+		now = max(now, wake)
+	}
+	if second.Copies > 2 || second.Window == 0 {
+		t.Errorf("round 2: each is to answer %d times, within %v, want twice at most and not at once", second.Copies, second.Window)
+	}
+	if third.Copies != quietCopies || third.Window != 0 || end > time.Second {
+		t.Errorf("round 3: each is to answer %d times, within %v, and the sweep ends after %v, want %d times, at once and soon", third.Copies, third.Window, end, quietCopies)
+	}
+}

@@ -124,6 +124,9 @@ func (s *Sweep) planRest(r *round) {
 	if len(s.done) == 1 {
 		rest = max(rest, float64(len(s.missing)))
 	}
+	if s.quiet() == 0 { // hosts are slow to answer, not lost
+		rest = max(rest, s.least-float64(len(s.ids)))
+	}
 	copies := 3
 	switch {
 	case rest >= 1000:

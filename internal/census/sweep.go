@@ -49,7 +49,8 @@ type Sweep struct {
 	replies   tally
 	rtt       times
 	turns     int     // rounds in which everyone was asked
-	populace  float64 // how many there are likely to be
+	populace  float64 // how many there are likely to be, and no more
+	least     float64 // how many there are at least, to judge by a sample; 0: there was none
 	surprise  float64 // how many came where few were expected
 	found     int     // the last round that brought somebody new, from 1
 	drops     uint32
@@ -295,6 +296,7 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	if r.sample > 0 {
 		k := float64(r.heard) + float64(dropped)
 		s.populace = (k + 1.5*math.Sqrt(k) + 1) / r.sample
+		s.least = (k - 1.5*math.Sqrt(k) - 1) / r.sample
 		return
 	}
 	s.turns++

@@ -77,8 +77,11 @@ type ResponderConfig struct {
 	// Brokers returns the addresses of the broker of this host, if that is another machine, which no requester may take the place
 	// of; nil for as long as they are not known. A nil Brokers says that there are none. It is called from one goroutine.
 	Brokers func() []netip.Addr
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Within runs f in the network of Conn, and fails if it can't, for a program that speaks for hosts in several network namespaces;
+	// NewResponder is called there anyway. nil: there is one network.
+	Within func(f func()) error
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Responder answers requests on one socket.
@@ -211,6 +214,14 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		six:        isSix(c.Conn), links: openLinks(),
 		introducer: newIntroducer(c.Brokers), relays: newRelays(), gate: gate{raw: raw},
 		edition: uint16(rand.Uint32()), // so that it is another one after a restart
+	}
+	if c.Within != nil {
+		r.ifaces = func() (list []iface, err error) {
+			if werr := c.Within(func() { list, err = interfaces() }); werr != nil {
+				return nil, werr
+			}
+			return list, err
+		}
 	}
 	r.authority = newAuthority(c.Key, c.Floors, c.Now())
 	r.tally.lines = make(chan logLine, outcomes)
