@@ -124,7 +124,7 @@ func (s *Sweep) planRest(r *round) {
 	if len(s.done) == 1 {
 		rest = max(rest, float64(len(s.missing)))
 	}
-	if s.quiet() == 0 { // hosts are slow to answer, not lost
+	if s.turns == 1 { // hosts are slow to answer, not lost
 		rest = max(rest, s.least-float64(len(s.ids)))
 	}
 	copies := 3

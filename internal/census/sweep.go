@@ -296,7 +296,11 @@ func (s *Sweep) finish(r *round, now time.Duration) {
 	if r.sample > 0 {
 		k := float64(r.heard) + float64(dropped)
 		s.populace = (k + 1.5*math.Sqrt(k) + 1) / r.sample
-		s.least = (k - 1.5*math.Sqrt(k) - 1) / r.sample
+		h := float64(r.heard) // what was dropped may be anything
+		s.least = (h - 1.5*math.Sqrt(h) - 1) / r.sample
+		if s.c.Most > 0 {
+			s.least = min(s.least, float64(s.c.Most))
+		}
 		return
 	}
 	s.turns++

@@ -51,6 +51,7 @@ type receiver struct {
 	ready  *os.File
 	told   syscall.RawConn
 	look   func(ep uintptr) bool
+	forget func(fd uintptr)
 	fd     int // the socket
 	armed  bool
 	events [2]unix.EpollEvent
@@ -203,6 +204,7 @@ func (r *receiver) watch() (err error) {
 		r.clock, err = r.timer.SyscallConn()
 	}
 	r.look = r.happened
+	r.forget = func(fd uintptr) { tellErrors(fd, r.six, false) }
 	r.set = func(fd uintptr) {
 		unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&r.spec)), 0, 0, 0)
 	}
@@ -245,8 +247,10 @@ func (r *receiver) happened(ep uintptr) bool {
 	for _, e := range r.events[:n] {
 		if e.Fd == ofTimer {
 			r.rang, r.until = true, time.Time{}
-		} else {
-			r.armed = false
+			continue
+		}
+		if r.armed = false; e.Events&unix.EPOLLERR != 0 {
+			_ = r.raw.Control(r.forget) // an error that came in between the two of tellErrors: it is told of for as long as it is there
 		}
 	}
 	return r.rang || !r.armed

@@ -63,6 +63,39 @@ func TestReceiverReads(t *testing.T) {
 	}
 }
 
+// TestReceiverForgetsErrors has an error of somebody else's be left in the socket's queue, which the kernel tells of until it is taken away.
+func TestReceiverForgetsErrors(t *testing.T) {
+	t.Parallel()
+	r, from := newTestReceiver(t)
+	gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := r.sender()
+	s.sure = true
+	_ = r.raw.Control(func(fd uintptr) { tellErrors(fd, r.six, true) })
+	if err := s.send([]byte("x"), nil, nobody); err != nil {
+		t.Fatal(err)
+	}
+	for empty, until := 0, time.Now().Add(100*time.Millisecond); ; empty++ {
+		n, err := r.read(until)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil || n > 0 || empty == 10 {
+			t.Fatalf("read %d = %d, %v, want the end of the wait", empty, n, err)
+		}
+	}
+	send(t, from, []byte("y"))
+	if n, err := r.read(time.Now().Add(patience)); n != 1 || err != nil {
+		t.Errorf("read after it = %d, %v", n, err)
+	}
+}
+
 // close ends a read that waits, and gives the port back.
 func TestReceiverCloses(t *testing.T) {
 	t.Parallel()

@@ -77,8 +77,8 @@ type ResponderConfig struct {
 	// Brokers returns the addresses of the broker of this host, if that is another machine, which no requester may take the place
 	// of; nil for as long as they are not known. A nil Brokers says that there are none. It is called from one goroutine.
 	Brokers func() []netip.Addr
-	// Within runs f in the network of Conn, and fails if it can't, for a program that speaks for hosts in several network namespaces;
-	// NewResponder is called there anyway. nil: there is one network.
+	// Within runs f in the network of Conn, and fails if it can't, for a program that speaks for hosts in several network namespaces, none
+	// of which relays; NewResponder is called there anyway. nil: there is one network.
 	Within func(f func()) error
 	Now    func() time.Time
 	Log    *slog.Logger
@@ -183,6 +183,9 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 		if err := reports.ValidTopic(c.LocalTopic); err != nil {
 			return nil, err
 		}
+	}
+	if c.Within != nil && c.Relay {
+		return nil, errors.New("responder of another network namespace can't relay")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -35,7 +35,7 @@ func forceBuffers(conn *net.UDPConn) {
 type sender struct {
 	raw    syscall.RawConn
 	six    bool
-	sure   bool                  // the next datagram goes to a neighbour who is in the kernel's table: there is no need for tellErrors
+	sure   bool                  // the next datagram goes to a neighbour who is in the kernel's table: no tellErrors, nor word of a full queue
 	to     unix.RawSockaddrInet6 // of either family
 	vector unix.Iovec
 	header unix.Msghdr
