@@ -66,7 +66,7 @@ func median(list []time.Duration) float64 {
 	return float64(list[len(list)/2])
 }
 
-// serveAs and serveTo are set in the process that serve starts.
+// serveAs and serveTo are set in the process that spawn starts.
 const (
 	serveAs = "ROLLCALL_TEST_SERVE"
 	serveTo = "ROLLCALL_TEST_OPERATOR" // his public key in hexadecimal
