@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -19,8 +20,6 @@ type netlink struct {
 	fd   int
 	seq  uint32
 	buf  []byte
-
-	lockless bool
 }
 
 func openNetlink() (*netlink, error) {
@@ -30,7 +29,7 @@ func openNetlink() (*netlink, error) {
 	}
 	// The kernel answers within the call that asks; the limit is there so that a surprise can't keep anybody waiting.
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200_000})
-	n := &netlink{file: os.NewFile(uintptr(fd), "netlink"), fd: fd, buf: make([]byte, 32<<10), lockless: lockless()}
+	n := &netlink{file: os.NewFile(uintptr(fd), "netlink"), fd: fd, buf: make([]byte, 32<<10)}
 	if err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -48,7 +47,7 @@ func (n *netlink) do(typ, flags uint16, payload []byte, each func(syscall.Netlin
 	binary.NativeEndian.PutUint16(b[6:], flags|unix.NLM_F_REQUEST)
 	binary.NativeEndian.PutUint32(b[8:], n.seq)
 	// Who asks for one neighbour waits for nobody, and asks on the way from a request to its reply.
-	quick := n.lockless && typ == unix.RTM_GETNEIGH && flags == 0
+	quick := typ == unix.RTM_GETNEIGH && flags == 0 && lockless()
 	if err := n.send(append(b, payload...), quick); err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (n *netlink) receive(quick bool) (int, error) {
 // lockless reports whether the kernel looks a neighbour up without the lock under which networks are configured (rtnl_mutex): where others
 // hold it for a second, whoever waits in a raw system call has everything else of his program wait too. Seen on 6.18, where a lookup takes no
 // longer while links come and go by the thousand, which others wait 1.6 ms for; it is not known since when.
-func lockless() bool {
+var lockless = sync.OnceValue(func() bool {
 	var u unix.Utsname
 	var major, minor int
 	if unix.Uname(&u) != nil {
@@ -115,7 +114,7 @@ func lockless() bool {
 	}
 	n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor) // others have no version
 	return n == 2 && (major > 6 || major == 6 && minor >= 18)
-}
+})
 
 // lastOf reports whether a message ends an answer, and with which error.
 func lastOf(m syscall.NetlinkMessage) (bool, error) {

@@ -224,11 +224,10 @@ func (r *receiver) wait(until time.Time) error {
 	if r.told.Read(r.look) != nil {
 		return net.ErrClosed
 	}
-	if r.rang && r.armed {
-		r.rang = false
+	rang := r.rang
+	if r.rang = false; rang && r.armed {
 		return os.ErrDeadlineExceeded
 	}
-	r.rang = false
 	return nil
 }
 
