@@ -3,7 +3,9 @@ package discover
 import (
 	"context"
 	"crypto/ed25519"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,5 +65,55 @@ func TestRoundWaitsForOpeners(t *testing.T) {
 	s.readSockets()
 	if asks, _, done := s.census.Next(late); len(asks) == 0 && !done {
 		t.Error("with nothing to be opened no round ended")
+	}
+}
+
+// TestAsksWhileOpening has a host answer whose reply takes long to be opened: the second round is sent meanwhile, with the host in its filter,
+// and does not have everyone look after the clock as if nobody had answered.
+func TestAsksWhileOpening(t *testing.T) {
+	t.Parallel()
+	key := slowKey{newKey(t, "op"), make(chan struct{}), make(chan struct{})}
+	w, request := wayToOne(t)
+	s := newSweep(SweepConfig{ID: 7, Sealed: true, Key: key}, nil, func(Answer) {})
+	s.ways, s.start = []*way{w}, time.Now()
+	s.census = census.New(census.Config{Sweep: 7, Open: true, Most: 250, Filter: 1000, Limit: time.Hour, Salt: func() uint64 { return 1 }})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.startOpeners(ctx)
+	defer func() { cancel(); close(key.free); s.readers.Wait() }()
+	id, at := closedHost(1, "pi").ID, time.Duration(0)
+	ask := func(round uint16) (requests []Request) {
+		t.Helper()
+		for ; at < time.Minute; at += time.Millisecond {
+			s.readSockets()
+			asks, _, _ := s.census.Next(at)
+			for _, a := range asks {
+				if err := s.ask(a); err != nil {
+					t.Fatal(err)
+				}
+				requests = append(requests, request())
+			}
+			if n := len(requests); n > 0 && requests[n-1].Round == round {
+				return requests
+			}
+		}
+		t.Fatalf("round %d is not asked", round)
+		return nil
+	}
+	first := ask(1)[0]
+	list := []packet{{way: w, from: slices.Collect(maps.Keys(w.single))[0], at: s.start.Add(time.Millisecond),
+		b: sealedReply(t, newKey(t, "host"), key.Key, Reply{Sweep: 7, Round: 1, Seq: first.Seq, First: first.Seq, Tx: 1})}}
+	s.claims.note(list)
+	s.raw <- list
+	<-key.entered
+	s.hearClaims()
+	for _, q := range ask(2) {
+		if call := q.call(); q.Round == 2 && (!call.Heard(census.SpreadOf(7, q.Salt, id)) || q.Clock) {
+			t.Errorf("second round has %d bytes of filter, asks about clocks: %v", len(q.Filter), q.Clock)
+		}
+	}
+	key.free <- struct{}{}
+	s.takeAll(<-s.in)
+	if h := s.hosts[id]; h == nil {
+		t.Error("the host is not heard")
 	}
 }
