@@ -1,6 +1,7 @@
 package census
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -104,6 +105,43 @@ func TestCompleteMeansComplete(t *testing.T) {
 	}
 	if unsure.Load() > total.Load()/100 {
 		t.Errorf("%d of %d sweeps were incomplete, want hardly any", unsure.Load(), total.Load())
+	}
+}
+
+// TestStrangers has one host more than those known in every sweep. A sweep of known hosts believes that to be so in one of fifty, so one in
+// 200 may say that it is complete and have missed it: one in 10,000 of all.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	each := 4 * long(25)
+	var total, wrong atomic.Int64
+	t.Run("sweeps", func(t *testing.T) {
+		for _, l := range losses {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/late=%v", l.name, late), func(t *testing.T) {
+					t.Parallel()
+					for _, n := range []int{1, 3, 10, 100} {
+						missed := 0
+						var ends []time.Duration
+						for i := range each {
+							w := world{n: n + 1, known: n, loss: l.make(), configure: func(c *Config) { c.Most, c.Late = smallNetwork, late }}
+							got := w.run(uint64(i))
+							ends = append(ends, got.ends)
+							if got.Complete && got.heard+len(got.Missing) < n+1 {
+								missed++
+							}
+						}
+						slices.Sort(ends)
+						t.Logf("%d hosts are known: %d of %d sweeps missed another; median of end %v", n, missed, each, ends[each/2])
+						total.Add(int64(each))
+						wrong.Add(int64(missed))
+					}
+				})
+			}
+		}
+	})
+	t.Logf("%d of %d sweeps missed a stranger", wrong.Load(), total.Load())
+	if most := total.Load() / 200; wrong.Load() > most {
+		t.Errorf("%d of %d sweeps missed a host that is not known, and said that they were complete, want at most %d", wrong.Load(), total.Load(), most)
 	}
 }
 

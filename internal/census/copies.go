@@ -27,7 +27,7 @@ func (s *Sweep) planCopies(r *round) {
 		r.late = 4
 	}
 	switch {
-	case s.blind():
+	case s.blind() && !s.allKnown():
 		r.blind = true
 		r.requests, r.late = blindCopies, 0
 		if pressed {
@@ -36,10 +36,16 @@ func (s *Sweep) planCopies(r *round) {
 		if r.replies > 2 {
 			r.replies = blindCopies
 		}
+	case quiet && pressed && s.allKnown():
+		r.requests, r.replies = max(knownCopies, LeastAsks-int(s.seq)), quietCopies
+		r.late = min(r.late, r.requests)
 	case quiet && pressed:
 		r.requests, r.replies = quietCopies, quietCopies
 	}
 }
+
+// allKnown reports whether all who are known have answered, and there are some.
+func (s *Sweep) allKnown() bool { return len(s.c.Known) > 0 && s.complete() }
 
 // stragglers reports whether the round is for a few of many.
 func (s *Sweep) stragglers(r *round) bool { return r.expected <= float64(len(s.ids))/10 }
@@ -70,7 +76,7 @@ func (s *Sweep) spared(r *round, d send) bool {
 	if r.blind && d.copy >= blindCopies && (r.heard > 0 || r.stirred) { // so many only where there is one filter, see planCopies
 		return true
 	}
-	return d.copy > 0 && s.soon(r) && len(s.ids) >= crowd && s.left <= 0
+	return d.copy > 0 && s.soon(r) && s.left <= 0 && (len(s.ids) >= crowd || s.answered(r))
 }
 
 // enough reports whether the sweep could end with those copies of a round in which nobody is expected that were sent: by its rule, and with

@@ -9,10 +9,10 @@ import (
 )
 
 // asksOf runs a sweep of an open network, in which so many hosts answer the first request after 1 ms and nothing else is heard, and
-// returns what it asks.
-func asksOf(t *testing.T, hosts int, late func(s *Sweep, a Ask, now time.Duration)) []Ask {
+// returns what it asks. A request has room for so many bytes of filter.
+func asksOf(t *testing.T, hosts, room int, late func(s *Sweep, a Ask, now time.Duration)) []Ask {
 	t.Helper()
-	s := New(Config{Sweep: 1, Open: true, Most: smallNetwork, Filter: 1200, Limit: 5 * time.Second, Salt: rand.Uint64})
+	s := New(Config{Sweep: 1, Open: true, Most: smallNetwork, Filter: room, Limit: 5 * time.Second, Salt: rand.Uint64})
 	var all []Ask
 	for now := time.Duration(0); ; {
 		asks, wake, done := s.Next(now)
@@ -48,10 +48,10 @@ func rounds(asks []Ask) (copies map[uint16]int, salts map[uint16]uint64, last ui
 // hides one of a thousand, and somebody may be unheard, it is to hide another each time.
 func TestSameQuestion(t *testing.T) {
 	t.Parallel()
-	for _, hosts := range []int{3, 100} {
-		_, salts, last := rounds(asksOf(t, hosts, nil))
-		if last < 5 || salts[1] == salts[2] || (salts[last] == salts[last-1]) != (hosts == 100) {
-			t.Errorf("%d hosts: salts of %d rounds: %x", hosts, last, salts)
+	for _, tt := range []struct{ hosts, room int }{{1, 1200}, {3, 1200}, {3, 20}, {20, 1200}, {100, 1200}} {
+		_, salts, last := rounds(asksOf(t, tt.hosts, tt.room, nil))
+		if last < 5 || salts[1] == salts[2] || (salts[last] == salts[last-1]) != (tt.room == 1200) {
+			t.Errorf("%d hosts, room for %d bytes: salts of %d rounds: %x", tt.hosts, tt.room, last, salts)
 		}
 	}
 }
@@ -60,8 +60,8 @@ func TestSameQuestion(t *testing.T) {
 // would wake those for nothing who have answered.
 func TestEnoughOfSecondRound(t *testing.T) {
 	t.Parallel()
-	none, _, _ := rounds(asksOf(t, 100, nil))
-	some, salts, _ := rounds(asksOf(t, 100, func(s *Sweep, a Ask, now time.Duration) {
+	none, _, _ := rounds(asksOf(t, 100, 1200, nil))
+	some, salts, _ := rounds(asksOf(t, 100, 1200, func(s *Sweep, a Ask, now time.Duration) {
 		if a.Round == 2 {
 			s.Hear(Heard{ID: idOf(200), Seq: a.Seq, First: 2, Tx: 1}, now)
 		}

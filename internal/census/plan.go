@@ -57,6 +57,7 @@ const (
 	finalGuard      = 5 * time.Millisecond
 	crowdGuard      = 40                    // the part of the window that is waited at least
 	fewGuard        = 10 * time.Millisecond // the final one where few were heard
+	soonest         = 15 * time.Millisecond // that a sweep takes: a host that is flooded may look once in 3 ms only, and not at all requests
 	wirelessGuard   = 300 * time.Millisecond
 	quietGuard      = 5 * time.Millisecond   // of rounds in which nobody is expected, and that are not the last one
 	slowGuard       = 10 * time.Millisecond  // of those that follow when there were many
@@ -67,6 +68,7 @@ const (
 	atOnce          = 64                     // so many may answer at the same time
 	smallNetwork    = 254                    // hosts, as many as a /24 holds
 	quietCopies     = MaxCopies              // of a request that hardly anybody is expected to answer, and of the reply
+	knownCopies     = 4                      // of such a request where all who are known have answered: what is lacking then is time rather than copies
 	holdMost        = 100 * time.Millisecond // that the second copy of the first round waits for replies which are not read yet
 	blindCopies     = 4                      // of the reply, where everyone was asked once and nothing is known of losses; of the request, if somebody answers
 	crowd           = 8                      // so many answers show how fast they come
@@ -79,6 +81,7 @@ const (
 	wholeFilter = 600  // hosts up to which there is one filter
 	perFilter   = 1400 // hosts in each, if there are several
 	bitsPerHost = 32   // at most
+	leastFilter = 112  // bytes, of a request that has as many to spare: in less, few hosts would hide others too often for the salt to stay
 	maxHashes   = 22
 	alike       = 10.4 // measured: a host's bits, each as far from the next, may be another's in part
 )
@@ -118,7 +121,11 @@ func (s *Sweep) planSample(r *round) {
 func (s *Sweep) planRest(r *round) {
 	rest := s.surprise
 	if len(s.done) > 0 && (s.requests.lost+s.replies.lost > 0 || s.c.Trip > 0) {
-		likely := expect(max(float64(len(s.ids)), 1), silent(s.done, s.requests, s.likelyReplies()))
+		hosts := max(float64(len(s.ids)), 1)
+		if s.allKnown() {
+			hosts = float64(s.fresh) + strangers
+		}
+		likely := expect(hosts, silent(s.done, s.requests, s.likelyReplies()))
 		rest = max(rest, min(likely, 4*s.populace+float64(len(s.ids))))
 	}
 	if len(s.done) == 1 {
@@ -147,7 +154,7 @@ func (s *Sweep) planRest(r *round) {
 	if n > wholeFilter {
 		parts = (n + perFilter - 1) / perFilter
 	}
-	size := min(s.c.Filter, n*bitsPerHost/8/parts+8)
+	size := min(s.c.Filter, max(n*bitsPerHost/8/parts+8, leastFilter))
 	share := float64(size) * 8 / (float64(n) / float64(parts)) // bits a host
 	hashes := min(max(math.Round(share*math.Ln2), 1), maxHashes)
 	r.hidden = math.Pow(1-math.Exp(-hashes/share), hashes) + alike/(share*share*float64(n)/float64(parts))
@@ -296,7 +303,7 @@ func (s *Sweep) fill(r *round) {
 
 // endOf returns when a round of which everything was sent is over, if nobody new is heard.
 func (s *Sweep) endOf(r *round) time.Duration {
-	if (len(s.c.Known) > 0 || !s.c.Open) && r.heard > 0 && s.left <= 0 && s.complete() {
+	if s.answered(r) {
 		return 0
 	}
 	guard := s.guard(r)
@@ -308,6 +315,11 @@ func (s *Sweep) endOf(r *round) time.Duration {
 		end = min(end, r.last+max(firstGuard, (r.last-r.sends[0].at)/4))
 	}
 	return end
+}
+
+// answered reports whether all who are known have answered, the last ones in this round.
+func (s *Sweep) answered(r *round) bool {
+	return (len(s.c.Known) > 0 || !s.c.Open) && r.heard > 0 && s.left <= 0 && s.complete()
 }
 
 // complete reports whether all who are known have answered.
@@ -347,7 +359,7 @@ func (s *Sweep) guard(r *round) time.Duration {
 			least = wirelessGuard
 		}
 		if s.calm(r) {
-			return max(least, s.alone())
+			return max(least, s.alone(), soonest-r.to)
 		}
 		return max(g, least, s.rtt.quantile(0.99)*5/4+700*time.Microsecond)
 	}

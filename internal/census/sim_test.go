@@ -229,8 +229,13 @@ func (w world) run(seed uint64) outcome {
 			wake = now
 			s.Sent(now)
 		}
+		came := false
 		for len(q) > 0 && q[0].at <= now { // what came meanwhile
 			next()
+			came = true
+		}
+		if came {
+			continue
 		}
 		if len(q) == 0 || q[0].at >= wake {
 			now = max(wake, now)

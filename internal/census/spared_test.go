@@ -24,6 +24,7 @@ func TestSecondCopy(t *testing.T) {
 		"nobody, never read":  {0, 0, time.Second, 2, holdMost},
 		"some of those known": {crowd, 100, 0, 1, 0},
 		"few of those known":  {crowd - 1, 100, 0, 2, atOnceCopyGap},
+		"all of those known":  {3, 3, 0, 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,5 +62,55 @@ func TestSecondCopy(t *testing.T) {
 				now = min(now, max(tt.busy, time.Millisecond))
 			}
 		})
+	}
+}
+
+// TestKnownAtOnce has all who are known answer the first request: the others are asked from there on, with as many requests as it takes and
+// no more, which hosts know for the same question; and who may be slow has his time.
+func TestKnownAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 2, 10, 100} {
+		const answered = 2 * time.Millisecond
+		salt := uint64(0)
+		c := Config{Sweep: 1, Open: true, Late: true, Most: smallNetwork, Limit: 5 * time.Second, Filter: 1200, Salt: func() uint64 { salt++; return salt }}
+		for i := range n {
+			c.Known = append(c.Known, idOf(i))
+		}
+		s := New(c)
+		rounds, salts := map[uint16]int{}, map[uint64]bool{}
+		var second, end time.Duration
+		for now, heard := time.Duration(0), false; ; {
+			if now >= answered && !heard {
+				heard = true
+				for i := range n {
+					s.Hear(Heard{ID: idOf(i), Seq: 1, First: 1, Tx: 1}, now)
+				}
+			}
+			asks, wake, done := s.Next(now)
+			if done {
+				end = now
+				break
+			}
+			for _, a := range asks {
+				if rounds[a.Round]++; a.Round == 2 && second == 0 {
+					second = now
+				}
+				if a.Round > 1 {
+					salts[a.Salt] = true
+				}
+			}
+			if now = max(wake, now); !heard {
+				now = min(now, answered)
+			}
+		}
+		if second != answered || rounds[1] != 1 || rounds[2] != LeastAsks-1 {
+			t.Errorf("%d hosts: %d copies of round 1 and %d of round 2, which begins at %v, want 1, %d and %v", n, rounds[1], rounds[2], second, LeastAsks-1, answered)
+		}
+		if len(salts) > 2 || n >= 10 && len(salts) > 1 {
+			t.Errorf("%d hosts: later rounds have %d salts", n, len(salts))
+		}
+		if !s.Result().Complete || end < soonest {
+			t.Errorf("%d hosts: ends at %v with %+v, want it complete, %v at the earliest", n, end, s.Result(), soonest)
+		}
 	}
 }

@@ -104,7 +104,7 @@ func (s *Sweep) Next(now time.Duration) (out []Ask, wake time.Duration, done boo
 			s.cur = s.plan(now)
 		}
 		r := s.cur
-		for r.next < len(r.sends) && r.sends[r.next].at <= now {
+		for r.next < len(r.sends) && (r.sends[r.next].at <= now || s.soon(r) && s.answered(r)) {
 			if s.held(r, now) {
 				return out, min(now+busyPause, s.c.Limit), false
 			}
