@@ -124,6 +124,7 @@ var owner = []struct {
 }{
 	{"github.com/eclipse/paho.mqtt.golang", []string{"rollcall/internal/bus"}, "its traps (BROKERS.md P1-P4) are handled once"},
 	{"github.com/mochi-mqtt/server/v2", []string{"rollcall/internal/broker"}, "its traps (BROKERS.md M1-M8) are handled once"},
+	{"filippo.io/edwards25519", []string{"rollcall/internal/trust"}, "keys are made and checked there"},
 	{"go.etcd.io/bbolt", []string{"rollcall/internal/broker", "rollcall/internal/table"}, "table opens its files, whatever is in them"},
 	{"github.com/warthog618/gpiod", []string{"rollcall/gpio"}, "it can be changed for go-gpiocdev in one file"},
 	{"golang.org/x/net", []string{"rollcall/internal/discover", "rollcall/agents"}, "discover owns the socket of discovery, agents (ping) those of echo requests"},
