@@ -112,7 +112,7 @@ func TestCompleteMeansComplete(t *testing.T) {
 // 200 may say that it is complete and have missed it: one in 10,000 of all.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	each := 4 * long(25)
+	each := 4 * long(6)
 	var total, wrong atomic.Int64
 	t.Run("sweeps", func(t *testing.T) {
 		for _, l := range losses {
