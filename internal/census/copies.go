@@ -38,14 +38,10 @@ func (s *Sweep) planCopies(r *round) {
 		}
 	case quiet && pressed && s.allKnown():
 		r.requests, r.replies = max(knownCopies, LeastAsks-int(s.seq)), quietCopies
-		r.late = min(r.late, r.requests)
 	case quiet && pressed:
 		r.requests, r.replies = quietCopies, quietCopies
 	}
 }
-
-// allKnown reports whether all who are known have answered, and there are some.
-func (s *Sweep) allKnown() bool { return len(s.c.Known) > 0 && s.complete() }
 
 // stragglers reports whether the round is for a few of many.
 func (s *Sweep) stragglers(r *round) bool { return r.expected <= float64(len(s.ids))/10 }

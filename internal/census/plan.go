@@ -325,6 +325,9 @@ func (s *Sweep) answered(r *round) bool {
 // complete reports whether all who are known have answered.
 func (s *Sweep) complete() bool { return len(s.missing) == 0 && (s.c.Open || s.left <= 0) }
 
+// allKnown reports the same where there are some.
+func (s *Sweep) allKnown() bool { return len(s.c.Known) > 0 && s.complete() }
+
 // guard returns how long after the window replies may still come.
 func (s *Sweep) guard(r *round) time.Duration {
 	if len(s.ids) == 0 || s.left > 0 {
@@ -352,7 +355,7 @@ func (s *Sweep) guard(r *round) time.Duration {
 	s.timed(r)
 	if s.unheardAfter(append(slices.Clone(s.done), r.asked)) < Delta {
 		least := finalGuard
-		if len(s.ids) < fewHosts && (len(s.c.Known) == 0 || !s.complete()) {
+		if len(s.ids) < fewHosts && !s.allKnown() {
 			least = fewGuard
 		}
 		if s.c.Wireless {
