@@ -8,31 +8,36 @@ import (
 	"rollcall/lab/loss"
 )
 
-// asksOf runs a sweep of an open network, in which so many hosts answer the first request after 1 ms and nothing else is heard, and
-// returns what it asks. A request has room for so many bytes of filter.
-func asksOf(t *testing.T, hosts, room int, late func(s *Sweep, a Ask, now time.Duration)) []Ask {
-	t.Helper()
-	s := New(Config{Sweep: 1, Open: true, Most: smallNetwork, Filter: room, Limit: 5 * time.Second, Salt: rand.Uint64})
-	var all []Ask
+// unknown returns a sweep of an open network in which nobody is known. A request has room for so many bytes of filter.
+func unknown(room int) *Sweep {
+	return New(Config{Sweep: 1, Open: true, Most: smallNetwork, Filter: room, Limit: 5 * time.Second, Salt: rand.Uint64})
+}
+
+// asksOf runs a sweep in which so many hosts answer the first request after answerTime and nothing else is heard but what late tells of, and
+// returns what it asks and when it ends.
+func asksOf(s *Sweep, hosts int, late func(a Ask, now time.Duration)) (all []Ask, end time.Duration) {
 	for now := time.Duration(0); ; {
 		asks, wake, done := s.Next(now)
 		if done {
-			return all
+			return all, now
 		}
 		for _, a := range asks {
 			all = append(all, a)
 			if a.Seq == 1 {
-				now += time.Millisecond
+				now += answerTime
 				for i := range hosts {
 					s.Hear(Heard{ID: idOf(i), Seq: 1, First: 1, Tx: 1}, now)
 				}
+				wake = now
 			} else if late != nil {
-				late(s, a, now)
+				late(a, now)
 			}
 		}
 		now = max(now, wake)
 	}
 }
+
+const answerTime = time.Millisecond
 
 // rounds returns the requests of each round, and its salt.
 func rounds(asks []Ask) (copies map[uint16]int, salts map[uint16]uint64, last uint16) {
@@ -49,7 +54,8 @@ func rounds(asks []Ask) (copies map[uint16]int, salts map[uint16]uint64, last ui
 func TestSameQuestion(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ hosts, room int }{{1, 1200}, {3, 1200}, {3, 20}, {20, 1200}, {100, 1200}} {
-		_, salts, last := rounds(asksOf(t, tt.hosts, tt.room, nil))
+		asks, _ := asksOf(unknown(tt.room), tt.hosts, nil)
+		_, salts, last := rounds(asks)
 		if last < 5 || salts[1] == salts[2] || (salts[last] == salts[last-1]) != (tt.room == 1200) {
 			t.Errorf("%d hosts, room for %d bytes: salts of %d rounds: %x", tt.hosts, tt.room, last, salts)
 		}
@@ -60,12 +66,15 @@ func TestSameQuestion(t *testing.T) {
 // would wake those for nothing who have answered.
 func TestEnoughOfSecondRound(t *testing.T) {
 	t.Parallel()
-	none, _, _ := rounds(asksOf(t, 100, 1200, nil))
-	some, salts, _ := rounds(asksOf(t, 100, 1200, func(s *Sweep, a Ask, now time.Duration) {
+	asks, _ := asksOf(unknown(1200), 100, nil)
+	none, _, _ := rounds(asks)
+	s := unknown(1200)
+	asks, _ = asksOf(s, 100, func(a Ask, now time.Duration) {
 		if a.Round == 2 {
 			s.Hear(Heard{ID: idOf(200), Seq: a.Seq, First: 2, Tx: 1}, now)
 		}
-	}))
+	})
+	some, salts, _ := rounds(asks)
 	if none[2] != quietCopies || some[2] != blindCopies || salts[3] == salts[2] {
 		t.Errorf("%d and %d copies of round 2, want %d where nobody answers and %d else; salts %x", none[2], some[2], quietCopies, blindCopies, salts)
 	}
@@ -78,6 +87,35 @@ func known(hosts, most int) *Sweep {
 		c.Known = append(c.Known, idOf(i))
 	}
 	return New(c)
+}
+
+// TestKnownAtOnce has all who are known answer the first request: the others are asked from there on, with as many requests as it takes and
+// no more, which hosts know for the same question; and who may be slow has his time.
+func TestKnownAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 2, 10, 100} {
+		s, second := known(n, smallNetwork), time.Duration(0)
+		s.c.Late = true
+		asks, end := asksOf(s, n, func(a Ask, now time.Duration) {
+			if a.Round == 2 && a.First {
+				second = now
+			}
+		})
+		copies, salts, last := rounds(asks)
+		if second != answerTime || copies[1] != 1 || copies[2] != LeastAsks-1 {
+			t.Errorf("%d hosts: %d copies of round 1 and %d of round 2, which begins at %v, want 1, %d and %v", n, copies[1], copies[2], second, LeastAsks-1, answerTime)
+		}
+		different := map[uint64]bool{}
+		for round := uint16(2); round <= last; round++ {
+			different[salts[round]] = true
+		}
+		if len(different) > 2 || n >= 10 && len(different) > 1 {
+			t.Errorf("%d hosts: later rounds have %d salts", n, len(different))
+		}
+		if !s.Result().Complete || end < soonest {
+			t.Errorf("%d hosts: ends at %v with %+v, want it complete, %v at the earliest", n, end, s.Result(), soonest)
+		}
+	}
 }
 
 // TestProbesOfEach has many known hosts be gone: each is asked by unicast as often as one would be, whatever of the round is spared.
