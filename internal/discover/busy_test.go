@@ -27,16 +27,23 @@ func (k slowKey) Shared(other ed25519.PublicKey) ([]byte, error) {
 
 func (k slowKey) ID() [8]byte { return k.Key.ID() }
 
-// TestRoundWaitsForOpeners has a reply that is being opened, in nobody's queue: no round may end before it is known whose it is,
-// or whoever sent it is asked again.
-func TestRoundWaitsForOpeners(t *testing.T) {
-	t.Parallel()
+// busySweep returns a sweep, in virtual time, whose replies are opened with that key.
+func busySweep(t *testing.T) (*sweep, slowKey) {
+	t.Helper()
 	key := slowKey{newKey(t, "op"), make(chan struct{}), make(chan struct{})}
 	s := newSweep(SweepConfig{ID: 7, Sealed: true, Key: key}, nil, func(Answer) {})
 	s.census = census.New(census.Config{Sweep: 7, Open: true, Most: 250, Filter: 1000, Limit: time.Hour, Salt: func() uint64 { return 1 }})
 	ctx, cancel := context.WithCancel(t.Context())
 	s.startOpeners(ctx)
-	defer func() { cancel(); s.readers.Wait() }()
+	t.Cleanup(func() { cancel(); close(key.free); s.readers.Wait() })
+	return s, key
+}
+
+// TestRoundWaitsForOpeners has a reply that is being opened, in nobody's queue: no round may end before it is known whose it is,
+// or whoever sent it is asked again.
+func TestRoundWaitsForOpeners(t *testing.T) {
+	t.Parallel()
+	s, key := busySweep(t)
 	const late = 10 * time.Second // after which any round is over
 	for at := time.Duration(0); at < 100*time.Millisecond; at += time.Millisecond {
 		s.census.Next(at)
@@ -72,14 +79,9 @@ func TestRoundWaitsForOpeners(t *testing.T) {
 // and does not have everyone look after the clock as if nobody had answered.
 func TestAsksWhileOpening(t *testing.T) {
 	t.Parallel()
-	key := slowKey{newKey(t, "op"), make(chan struct{}), make(chan struct{})}
+	s, key := busySweep(t)
 	w, request := wayToOne(t)
-	s := newSweep(SweepConfig{ID: 7, Sealed: true, Key: key}, nil, func(Answer) {})
 	s.ways, s.start = []*way{w}, time.Now()
-	s.census = census.New(census.Config{Sweep: 7, Open: true, Most: 250, Filter: 1000, Limit: time.Hour, Salt: func() uint64 { return 1 }})
-	ctx, cancel := context.WithCancel(t.Context())
-	s.startOpeners(ctx)
-	defer func() { cancel(); close(key.free); s.readers.Wait() }()
 	id, at := closedHost(1, "pi").ID, time.Duration(0)
 	ask := func(round uint16) (requests []Request) {
 		t.Helper()
