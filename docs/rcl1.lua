@@ -51,6 +51,8 @@ local f = {
   body = ProtoField.bytes("rcl1.body", "Body"),
   box = ProtoField.bytes("rcl1.box", "Body, encrypted"),
   tag = ProtoField.bytes("rcl1.tag", "Group tag"),
+  host_tag = ProtoField.bytes("rcl1.host_tag", "Host tag"),
+  host_tags = ProtoField.uint16("rcl1.host_tags", "Host tags"),
   public = ProtoField.bytes("rcl1.public", "Host's public key"),
   signature = ProtoField.bytes("rcl1.signature", "Signature"),
   tail = ProtoField.bytes("rcl1.tail", "Tail"),
@@ -161,6 +163,13 @@ function rcl1.dissector(tvb, pinfo, root)
   if kind == 1 and last % 2 == 1 then
     last = last - 1
     tree:add(f.tail, tvb(last, 1))
+  end
+  if kind == 1 and bit.band(flags, 8) ~= 0 and last >= size + 8 then
+    local n = tvb(last - 8, 2):uint()
+    tree:add(f.host_tags, tvb(last - 8, 2))
+    last = last - 8 - 8 * n
+    if last < size then tree:add_proto_expert_info(short) return tvb:len() end
+    for i = 0, n - 1 do tree:add(f.host_tag, tvb(last + 8 * i, 8)) end
   end
   if is_signed and last >= size + 64 then
     last = last - 64

@@ -32,7 +32,7 @@ func (s *sweep) askOn(ways []*way, a census.Ask) error {
 		if w.late && !a.Late {
 			continue
 		}
-		b, err := s.encode(s.question(w, a))
+		b, err := s.encode(s.question(w, a), s.addressees(w, a)...)
 		if err != nil {
 			return err
 		}
@@ -112,13 +112,22 @@ func (s *sweep) request(w *way) Request {
 	return q
 }
 
-// encode returns the datagram of a request. All requests of the sealed form are made here.
-func (s *sweep) encode(q Request) ([]byte, error) {
+// addressees returns what is shared with the hosts that are to find their tag in a request: all that are known, as long as none has been heard.
+// A relay's hosts do without, for an order is to be small.
+func (s *sweep) addressees(w *way, a census.Ask) []Secret {
+	if w.relay != nil || len(a.Filter) > 0 {
+		return nil
+	}
+	return s.paired
+}
+
+// encode returns the datagram of a request, with tags for the hosts of these secrets. All requests of the sealed form are made here.
+func (s *sweep) encode(q Request, hosts ...Secret) ([]byte, error) {
 	if s.c.Key == nil {
 		return q.Marshal()
 	}
 	q.Introduce, q.Clock = s.introduce, s.wondering
-	return q.Sign(s.c.Key)
+	return q.Sign(s.c.Key, hosts...)
 }
 
 // filterRoom returns how many bytes of filter a request has room for.

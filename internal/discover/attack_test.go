@@ -81,7 +81,8 @@ func attacks(t testing.TB) []attack {
 		{"sealed magic only", []byte(magic), sieved},
 		{"sealed of version 2", edit(plain, 4, 2), unknown},
 		{"a reply", edit(plain, 5, typeReply), unknown},
-		{"unknown flag", edit(plain, 7, 8), unknown},
+		{"unknown flag", edit(plain, 7, 16), unknown},
+		{"unsigned with host tags", edit(plain, 7, 8), malformed},
 		{"unsigned that wants an introduction", edit(plain, 7, 2), malformed},
 		{"unsigned that wants a challenge", edit(plain, 7, 4), malformed},
 		{"sealed padding", edit(sealed(func(q *Request) { q.Seq = 4 }), 900, 1), malformed},
@@ -278,6 +279,7 @@ func FuzzHandle(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good, uint32(0xc0a80107), uint8(2))
+	f.Add(mustSign(f, vectorRequest(), newKey(f, "op"), Secret{1}), uint32(0xc0a80107), uint8(2))
 	f.Add([]byte(`{"cmd":"status","replyto":"collector","topic":"/t","id":1}`), uint32(0x7f000001), uint8(1))
 	b, replies, to := fuzzBed(f)
 	b.r.c.Now = func() time.Time { return vectorRequest().Time }

@@ -121,6 +121,9 @@ func (r *Request) parseBody(b []byte, size int) error {
 			return errors.New("request's padding is not zero")
 		}
 	}
+	if err := r.checkHostTags(b); err != nil {
+		return err
+	}
 	var body requestBody
 	if err := decode(strict, b[requestHeader:end], &body); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	switch {
 	case o != answered:
 		return o, nil
-	case !tagged(d.b, op.tagger):
+	case !tagged(q.signed(d.b), op.tagger):
 		return forged, nil
 	}
 	if err := q.parseBody(d.b, size); err != nil {
@@ -55,9 +55,12 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 		return meant, nil // without a check of the signature: whatever it is, nothing is said
 	case late && !r.authority.floors.above(op.id, q.Time.UnixMilli()):
 		return replayed, nil // it has asked for a challenge before
-	case !r.sealedRate.allow(d.src.Addr(), d.at) || !r.authority.allow(f.Index, d.at):
+	case !r.sealedRate.allow(d.src.Addr(), d.at):
 		return rate, nil // only here: who forges or replays uses up nothing of what the operator may ask
-	case !signedBy(d.b, op.key):
+	case op.addressed(q, d.b): // what the signature would show is shown
+	case !r.authority.allow(f.Index, d.at):
+		return rate, nil
+	case !signedBy(q.signed(d.b), op.key):
 		return forged, nil
 	}
 	d.verified = true

@@ -56,9 +56,9 @@ func question4(sweep uint64, seq uint32) Request {
 	return q
 }
 
-func mustSign(t testing.TB, q Request, k trust.Key) []byte {
+func mustSign(t testing.TB, q Request, k trust.Key, hosts ...Secret) []byte {
 	t.Helper()
-	b, err := q.Sign(k)
+	b, err := q.Sign(k, hosts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,15 +9,17 @@
 // one map with whole numbers as keys, definite lengths, no tags, no key twice, valid UTF-8. "Sealed" is the name of the form;
 // a body is encrypted only where the flag says so.
 //
-// A request has 1,200 to 1,400 bytes, an even number: header, body, zeros, if signed the group tag, and in the last 64 bytes the Ed25519 signature over
-// all before it (zeros if unsigned). A tail of one zero byte may follow, where it leaves by Ethernet: the host's kernel takes it
+// A request has 1,200 to 1,400 bytes, an even number: header, body, zeros, if signed the group tag, in 64 bytes the Ed25519 signature over
+// all before it (zeros if unsigned), and with flag 8 host tags: 1 to 128 of 8 bytes, their number (2 bytes), and the first 6 bytes of
+// SHA-256 of tags and number. A tail of one zero byte may follow, where it leaves by Ethernet: the host's kernel takes it
 // off if the frame did not come from the MAC that the request names, and only a requester with a tail is ever installed as
 // neighbour. Its fields, "request: offset size field":
 //
 //	request:   0  4  magic "RCL1"
 //	request:   4  1  version: 1
 //	request:   5  1  type: 1
-//	request:   6  2  flags: 1 signed, 2 replies are to be signed, 4 a host whose clock differs is to send a challenge
+//	request:   6  2  flags: 1 signed, 2 replies are to be signed, 4 a host whose clock differs is to send a challenge,
+//	                 8 host tags stand behind the signature
 //	request:   8  8  sweep id: 1 to 2^53-1
 //	request:  16  8  time: milliseconds since 1970
 //	request:  24  8  operator key id; 0: unsigned
@@ -169,6 +171,11 @@
 // version; that the operator is one; replay; where it came from; the tag; time; range, sample, filter and names; the rates;
 // at most 50 signatures a second and interface. A request is remembered by (operator, sweep, seq) once its signature holds.
 // One from before the host's monitor started is old, whatever the clock says.
+//
+// A host tag is made for a host that the operator knows: the first 8 bytes of HMAC-SHA256, under what the pair has extracted (below), of
+// "rollcall RCL1 request" and the SHA-256 of the request up to the end of its signature. A host that has answered the operator before and
+// finds its tag does not check the signature, which could tell it nothing more. To any other the request is one as without host tags. A sweep
+// makes them for all hosts that it knows, if they are no more than 128, as long as it has heard none of them.
 //
 // The body of a sealed reply is the host's public key (32 bytes), a random nonce (12) and the body in AES-256-GCM, with the
 // header as additional data. The key is HKDF-SHA256 (RFC 5869) of the X25519 secret of both keys: extracted with the salt

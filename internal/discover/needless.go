@@ -50,7 +50,10 @@ func (n *needless) again(d *datagram, set *settings) bool {
 	if len(b) < MinRequest || len(b) != len(l.b) || d.src != l.from || set != l.set || d.at.Sub(l.at).Abs() > copyAge {
 		return false
 	}
-	if binary.BigEndian.Uint16(b[6:])&flagSignedRequest != 0 {
+	switch flags := binary.BigEndian.Uint16(b[6:]); {
+	case flags&flagHostTags != 0:
+		return false // they are of time and number too
+	case flags&flagSignedRequest != 0:
 		trailer += groupTagSize
 	}
 	end := len(b) - trailer

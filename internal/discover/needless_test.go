@@ -69,6 +69,12 @@ func TestNeedlessCopies(t *testing.T) {
 			t.Errorf("%s: again() = %v, want %v", name, got, tt.want)
 		}
 	}
+	tagged := mustSign(t, filtered(5, 1, 1, true), newKey(t, "op"), Secret{1})
+	n.note(d(tagged, 9), set, hush{})
+	if n.again(d(tagged, 9), set) {
+		t.Error("a request with host tags, which are of time and number too, is taken for a copy")
+	}
+	n.note(d(first, 9), set, hush{})
 	for i := range first { // but time, sequence number, tag and signature
 		b := slices.Clone(first)
 		b[i] ^= 1

@@ -65,6 +65,22 @@ func (o *opener) find(id ID) (ed25519.PublicKey, bool) {
 	return key, ok
 }
 
+// paired returns what is shared with those of these hosts of which it is known, maxHostTags at most; nil if they are more.
+func (o *opener) paired(hosts []Known) []Secret {
+	if len(hosts) > maxHostTags {
+		return nil // one request can't address all of them
+	}
+	var out []Secret
+	for _, h := range hosts {
+		if key, ok := o.known(h.ID); ok {
+			if s, ok := o.ring.Get(key); ok {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
 // acquaintance is what is known of the host of a reply before it is opened; nothing, if it was not looked for.
 type acquaintance struct {
 	key  ed25519.PublicKey

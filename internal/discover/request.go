@@ -13,7 +13,8 @@ const (
 	flagSignedRequest = 1 << iota // a signature stands at the end
 	flagIntroduce                 // replies are to be signed: the host may not be known yet
 	flagClock                     // a host whose clock differs may say so, see FlagChallenge
-	knownRequestFlags = flagSignedRequest | flagIntroduce | flagClock
+	flagHostTags                  // host tags stand behind the signature
+	knownRequestFlags = flagSignedRequest | flagIntroduce | flagClock | flagHostTags
 )
 
 // Request is a question in the sealed form. Zero fields mean "not said": everyone, at once, one copy.
@@ -50,6 +51,7 @@ type Request struct {
 	Names   []ID // at most maxNames
 
 	Signature [signatureSize]byte // over everything before it
+	HostTags  int                 // hosts that need not look at it, for they find a tag behind it; at most maxHostTags
 }
 
 // Marshal returns the datagram, padded to MinRequest.
@@ -70,7 +72,7 @@ func (r Request) Marshal() ([]byte, error) {
 	b = append(b, magic...)
 	b = append(b, wireVersion, typeRequest)
 	flags := uint16(0)
-	for i, set := range []bool{r.Signed, r.Introduce, r.Clock} { // in the order of the flags
+	for i, set := range []bool{r.Signed, r.Introduce, r.Clock, r.HostTags > 0} { // in the order of the flags
 		if set {
 			flags |= 1 << i
 		}
@@ -96,7 +98,7 @@ func (r Request) Marshal() ([]byte, error) {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(body)))
 	b = append(b, body...)
 	b = b[:size]
-	copy(b[size-signatureSize:], r.Signature[:])
+	copy(b[len(r.signed(b))-signatureSize:], r.Signature[:])
 	return b, nil
 }
 
@@ -149,19 +151,26 @@ func parseRequestHeader(b []byte) (r Request, body int, err error) {
 	r.Hi = binary.BigEndian.Uint64(b[84:])
 	r.Salt = binary.BigEndian.Uint64(b[92:])
 	body = int(binary.BigEndian.Uint16(b[100:]))
-	r.Signature = [signatureSize]byte(b[len(b)-signatureSize:])
+	if flags&flagHostTags != 0 {
+		if r.HostTags, err = hostTagsOf(b); err != nil {
+			return r, 0, err
+		}
+	}
+	end := len(r.signed(b))
+	r.Signature = [signatureSize]byte(b[end-signatureSize : end])
 	if body > len(b)-requestHeader-r.trailer() {
 		return r, 0, fmt.Errorf("request's body of %d bytes does not fit", body)
 	}
 	return r, body, r.check()
 }
 
-// trailer is how many bytes stand behind body and padding: the signature, and of a signed request the group tag.
+// trailer is how many bytes stand behind body and padding: the signature, of a signed request the group tag, and host tags.
 func (r *Request) trailer() int {
+	n := signatureSize + hostTagsSize(r.HostTags)
 	if r.Signed {
-		return groupTagSize + signatureSize
+		n += groupTagSize
 	}
-	return signatureSize
+	return n
 }
 
 // check refuses a header that contradicts itself.
@@ -173,8 +182,10 @@ func (r Request) check() error {
 		return errors.New("request has no sequence number")
 	case r.Signed == (r.Operator == [8]byte{}):
 		return errors.New("request must have a key and the flag that says so, or neither")
-	case !r.Signed && (r.Introduce || r.Clock):
+	case !r.Signed && (r.Introduce || r.Clock || r.HostTags > 0):
 		return errors.New("unsigned request asks for what only operators are told")
+	case r.HostTags < 0 || r.HostTags > maxHostTags:
+		return fmt.Errorf("request has %d host tags", r.HostTags)
 	case !r.Signed && r.Signature != [signatureSize]byte{}:
 		return errors.New("unsigned request has a signature")
 	case r.PrefixLen > 128 || (r.Requester.Is4() && r.PrefixLen > 32):

@@ -162,14 +162,15 @@ func sign(b []byte, private ed25519.PrivateKey, t *tagger) {
 	copy(b[end:], ed25519.Sign(private, b[:end]))
 }
 
-// Sign returns the datagram, signed with the operator's key.
-func (r Request) Sign(k Key) ([]byte, error) {
-	r.Signed, r.Operator = true, k.ID()
+// Sign returns the datagram, signed with the operator's key, and with a tag for each host that the operator shares one of the secrets with.
+func (r Request) Sign(k Key, hosts ...Secret) ([]byte, error) {
+	r.Signed, r.Operator, r.HostTags = true, k.ID(), len(hosts)
 	b, err := r.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	sign(b, k.Private(), newTagger(public(k)))
+	sign(r.signed(b), k.Private(), newTagger(public(k)))
+	addHostTags(b, hosts)
 	return b, nil
 }
 

@@ -49,7 +49,7 @@ func ParseSigned(b []byte, operator ed25519.PublicKey) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	if !q.Signed || !tagged(b, newTagger(operator)) || !signedBy(b, operator) {
+	if b = q.signed(b); !q.Signed || !tagged(b, newTagger(operator)) || !signedBy(b, operator) {
 		return Request{}, errSignature
 	}
 	return q, nil

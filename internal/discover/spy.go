@@ -123,9 +123,11 @@ func (s *Spy) request(b []byte) Sighting {
 		s.operator(&out, q.Operator)
 		var good func() bool
 		if q.Operator == s.id {
+			b := q.signed(b)
 			good = func() bool { return tagged(b, newTagger(s.own)) && signedBy(b, s.own) }
 		}
 		out.add("signature", signature(good))
+		addIf(&out, "host_tags", q.HostTags)
 	} else {
 		out.add("signature", "none")
 	}

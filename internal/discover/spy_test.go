@@ -74,7 +74,8 @@ func spiedOn(t testing.TB, op, host trust.Key) map[string][]byte {
 	head.Kind = kindBatch
 	batch := sealRelay(nil, head, entry{from: netip.MustParseAddr("10.9.1.5"), reply: sealed}.append(nil), batches)
 	hello := Hello{Host: plain.Host, Seq: 5, Time: time.UnixMilli(5)}
-	return map[string][]byte{"request": withTail(mustSign(t, q, op)), "unsigned": mustMarshal(t, question(4243, 1)), "open": page, "reply": sealed,
+	return map[string][]byte{"request": withTail(mustSign(t, q, op)), "addressed": mustSign(t, question4(4242, 8), op, Secret{1}),
+		"unsigned": mustMarshal(t, question(4243, 1)), "open": page, "reply": sealed,
 		"hello": hello.marshal(host), "ticket": paper, "offer": made, "order": order, "early": early, "batch": batch,
 		"original": []byte(`{"cmd":"status","replyto":"pibot01","topic":"/stat/data","id":1241}`), "what": []byte("\x01\x02 else"), "cut": page[:40]}
 }
@@ -92,6 +93,7 @@ func TestSpy(t *testing.T) {
 	}{
 		{"request", fmt.Sprintf("request sweep=4242 round=7 seq=7 operator=%x own=true signature=good requester=127.0.0.1 mac=02:00:00:00:00:07 tail=true copies=1 want=pizero*", id),
 			fmt.Sprintf("request sweep=4242 round=7 seq=7 operator=%x signature=not checked requester", id)},
+		{"addressed", "own=true signature=good host_tags=1 requester=127.0.0.1", "signature=not checked host_tags=1"},
 		{"unsigned", "request sweep=4243 round=1 seq=1 signature=none copies=1", ""},
 		{"open", "reply host=a001020304050607 sweep=4242 round=0 seq=7 first=1 tx=2 delay_us=0 hostname=pizero2 addresses=[] brokers=[] services=[gpio]", ""},
 		{"reply", fmt.Sprintf("reply host=a001020304050607 sweep=4242 round=0 seq=7 first=1 tx=2 delay_us=0 host_key=%x signature=good sealed=opened hostname=pizero2", host.ID()),

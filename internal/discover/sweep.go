@@ -64,6 +64,9 @@ func newSweep(c SweepConfig, list []iface, found func(Answer)) *sweep {
 	for _, k := range c.Expect {
 		s.known[k.ID] = k.At
 	}
+	if c.Key != nil && hostTagsSize(len(c.Expect)) <= s.filterRoom() {
+		s.paired = s.opener.paired(c.Expect)
+	}
 	return s
 }
 
@@ -96,6 +99,7 @@ type sweep struct {
 	opening   atomic.Int32  // batches of which that is being done
 	opener    *opener       // nil: without a key
 	introduce bool          // hosts are to sign, for some are not known
+	paired    []Secret      // shared with the hosts that are known
 	cookies   map[netip.AddrPort][]byte
 	awaited   map[netip.AddrPort]time.Time // until when the answers of hosts that were asked again are waited for
 	wondering bool                         // hosts were asked about their clocks

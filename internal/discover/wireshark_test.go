@@ -3,6 +3,7 @@ package discover
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ func TestWireshark(t *testing.T) {
 	key := newKey(t, "x")
 	q := question(4242, 7)
 	q.Requester, q.PrefixLen, q.MAC, q.Want = question4(1, 1).Requester, 8, [6]byte{2, 0, 0, 0, 0, 7}, "pizero*"
+	addressed := mustSign(t, question4(4246, 9), key, Secret{1}, Secret{2})
 	host := ID{0xa0, 1, 2, 3, 4, 5, 6, 7}
 	watch := question4(4244, 8)
 	watch.Changed, watch.Names, watch.Filter, watch.FilterHashes = 1500*time.Millisecond, []ID{host}, []byte{0xf1, 0xf2}, 7
@@ -43,7 +45,7 @@ func TestWireshark(t *testing.T) {
 	order := sealRelay(nil, relayHead{Kind: kindOrder, Sweep: 4243, Seq: 9, Time: time.UnixMilli(5)}, []byte("x"), nonceBox(t))
 	early := sealRelay(nil, relayHead{Kind: kindOrder, Early: true, Sweep: 4245, Seq: 1, Time: time.UnixMilli(5)}, []byte("x"), nonceBox(t))
 	file := filepath.Join(t.TempDir(), "x.pcap")
-	writePcap(t, file, withTail(mustSign(t, q, key)), mustSign(t, watch, key), reply, box, hello.marshal(key), paper, order, early, reply[:40], []byte(`{"cmd":"status"}`))
+	writePcap(t, file, withTail(mustSign(t, q, key)), mustSign(t, watch, key), withTail(addressed), reply, box, hello.marshal(key), paper, order, early, reply[:40], []byte(`{"cmd":"status"}`))
 	cmd := exec.Command("tshark", "-n", "-r", file, "-X", "lua_script:../../docs/rcl1.lua", "-V")
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	out, err := cmd.CombinedOutput()
@@ -56,13 +58,13 @@ func TestWireshark(t *testing.T) {
 		"Changed within (ms): 1500", "Hosts named: a001020304050607", "Filter: f1f2", "Hashes of the filter: 7", "Rollcall reply", "Host: a001020304050607", "First seq heard: 1",
 		"Replies sent: 2", "Delay (us): 33", "pizero2", "Body, encrypted: eeee", "Rollcall hello", "Time: Feb  2, 2026 02:40:00.123000000 UTC",
 		"Host's public key: ", "Rollcall relay", "Kind: ticket (1)", "Relay: ::ffff:10.9.1.4", "Network: ::ffff:10.9.0.0", "Prefix length: 16",
-		"Kind: order (3)", "Sweep: 4243", "Number: 9", "Sweep: 4245", "Flags: 2", "Datagram is cut off"} {
+		"Kind: order (3)", "Sweep: 4246", "Host tags: 2", "Host tag: " + hex.EncodeToString(addressed[len(addressed)-hostTagsSize(2):][:hostTagSize]), "Sweep: 4243", "Number: 9", "Sweep: 4245", "Flags: 2", "Datagram is cut off"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("tshark does not show %q", want)
 		}
 	}
-	if n := strings.Count(text, "Rollcall "); n < 8 || strings.Contains(text, "Lua Error") {
-		t.Errorf("%d datagrams are Rollcall's, want 8:\n%s", n, text)
+	if n := strings.Count(text, "Rollcall "); n < 9 || strings.Contains(text, "Lua Error") {
+		t.Errorf("%d datagrams are Rollcall's, want 9:\n%s", n, text)
 	}
 	if t.Failed() {
 		t.Log(text)
