@@ -45,6 +45,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	meant, heard := meantFor(q, said, spread, &state.Attendance, d.at)
 	_, waits := state.Due()
 	cancels := heard && waits
+	lasting := q.Clock || skew < -startMargin // its time is remembered for good: that takes the operator's key, not a secret that was kept
 	switch {
 	case late && !q.Clock:
 		return clock, nil
@@ -57,7 +58,7 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 		return replayed, nil // it has asked for a challenge before
 	case !r.sealedRate.allow(d.src.Addr(), d.at):
 		return rate, nil // only here: who forges or replays uses up nothing of what the operator may ask
-	case op.addressed(q, d.b): // what the signature would show is shown
+	case !lasting && op.addressed(q, d.b): // what the signature would show is shown
 	case !r.authority.allow(f.Index, d.at):
 		return rate, nil
 	case !signedBy(q.signed(d.b), op.key):
@@ -66,8 +67,8 @@ func (r *Responder) closed(d *datagram, q *Request, size int, set *settings, sai
 	d.verified = true
 	r.replay.put(key, struct{}{}, d.at)
 	fresh := true
-	if ms := q.Time.UnixMilli(); q.Clock || skew < -startMargin {
-		fresh = r.authority.floors.raise(op.id, ms)
+	if lasting {
+		fresh = r.authority.floors.raise(op.id, q.Time.UnixMilli())
 	}
 	switch {
 	case late && !fresh:

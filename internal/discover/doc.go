@@ -174,8 +174,9 @@
 //
 // A host tag is made for a host that the operator knows: the first 8 bytes of HMAC-SHA256, under what the pair has extracted (below), of
 // "rollcall RCL1 request" and the SHA-256 of the request up to the end of its signature. A host that has answered the operator before and
-// finds its tag does not check the signature, which could tell it nothing more. To any other the request is one as without host tags. A sweep
-// makes them for all hosts that it knows, if they are no more than 128, as long as it has heard none of them.
+// finds its tag does not check the signature; but it does if it has to remember the time of the request for good, which is so with flag 4 and
+// with a time ahead of its own. To any other the request is one as without host tags, and so is one whose tags somebody has replaced. A sweep
+// makes them for all hosts that it knows, if they are no more than 128, in its first round.
 //
 // The body of a sealed reply is the host's public key (32 bytes), a random nonce (12) and the body in AES-256-GCM, with the
 // header as additional data. The key is HKDF-SHA256 (RFC 5869) of the X25519 secret of both keys: extracted with the salt

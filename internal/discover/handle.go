@@ -25,7 +25,7 @@ type datagram struct {
 	dst   netip.Addr // it was sent to
 
 	framed   bool // its frame came from the MAC that it names
-	verified bool // it is signed by an operator of this host, and the signature is good
+	verified bool // it is of an operator of this host, by his signature or by the host tag
 	operator *operator
 }
 

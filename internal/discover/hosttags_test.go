@@ -157,7 +157,29 @@ func TestHostTagNumbers(t *testing.T) {
 	}
 }
 
-// TestSweepAddresses looks at whom requests of a sweep have tags for: all who are known, until one has been heard; and nobody if they are more
+// A host remembers no time for good because of a tag: a stolen secret could keep the operator out until that time has come.
+func TestHostTagLeavesNothing(t *testing.T) {
+	t.Parallel()
+	host, op := newKey(t, "host"), newKey(t, "op")
+	b, shared, handle, sent := addressBed(t, host, op)
+	b.r.authority.find(obeying(op), op.ID()).secret = &shared
+	ahead, clocks, far := question4(5, 1), question4(5, 2), question4(5, 3)
+	ahead.Time, far.Time = ahead.Time.Add(20*time.Second), time.UnixMilli(maxMillis)
+	clocks.Clock, far.Clock = true, true
+	for name, q := range map[string]Request{"ahead": ahead, "about clocks": clocks, "about clocks, of a time to come": far} {
+		if o := handle(falsified(t, q, op, shared)); o != forged {
+			t.Errorf("request %s with the host's tag and no signature is %v, want %v", name, o, forged)
+		}
+	}
+	if now := b.r.authority.floors.now[op.ID()]; now != 0 || *sent != 0 {
+		t.Errorf("%d replies, and the host remembers %d", *sent, now)
+	}
+	if o := handle(mustSign(t, clocks, op, shared)); o != answered || b.r.authority.floors.now[op.ID()] == 0 {
+		t.Errorf("signed request about clocks is %v, or the host remembers nothing", o)
+	}
+}
+
+// TestSweepAddresses looks at whom requests of a sweep have tags for: all who are known, in the first round; and nobody if they are more
 // than one request has room for, or asked by way of a relay.
 func TestSweepAddresses(t *testing.T) {
 	t.Parallel()
@@ -193,6 +215,7 @@ func TestSweepAddresses(t *testing.T) {
 	}{
 		"nobody known":         {c, nil, straight, first, 0},
 		"ten":                  {c, expect[:10], straight, first, 9},
+		"nobody has answered":  {c, expect[:10], straight, census.Ask{Round: 2, Seq: 2}, 0},
 		"a stranger among ten": {c, append([]Known{{ID: ID{0, 1}}}, expect[:9]...), straight, first, 8},
 		"as many as can be":    {c, expect, straight, first, maxHostTags - 1},
 		"too many":             {c, append([]Known{{ID: ID{0, 1}}}, expect...), straight, first, 0},
