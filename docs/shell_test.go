@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,6 +128,7 @@ func (r *reader) run(n int, b block) {
 		if out, err := r.lan.Command(host, "mosquitto_sub", "-t", strings.TrimSpace(topic), "-C", "1", "-W", "30").CombinedOutput(); err != nil {
 			r.t.Fatalf("block %d: nothing on %s: %v\n%s", n, topic, err, out)
 		}
+		r.sees(args[1:len(args)-2], strings.Split(topic, "/")[2])
 		return
 	}
 	cmd := r.lan.Command(host, args[0], args[1:]...)
@@ -143,6 +145,19 @@ func (r *reader) run(n int, b block) {
 	if (err != nil) != (b.note == "fails") {
 		r.t.Errorf("block %d ended with %v", n, err)
 	}
+}
+
+// sees sweeps until the host says that it has the service, which it does a moment after its broker knows.
+func (r *reader) sees(env []string, service string) {
+	r.t.Helper()
+	var out []byte
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); {
+		sweep := append(slices.Clone(env), "udpsrv", "sweep", "--want", "service="+service)
+		if out, _ = r.lan.Command(2, "env", sweep...).CombinedOutput(); strings.Contains(string(out), "1 host, ") {
+			return
+		}
+	}
+	r.t.Fatalf("nobody says that he has %s:\n%s", service, out)
 }
 
 func goenv(t *testing.T, name string) string {
