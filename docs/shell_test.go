@@ -122,16 +122,17 @@ func (r *reader) run(n int, b block) {
 	// /usr/bin before what may stand for python3 elsewhere: Debian's has Debian's modules.
 	path := "PATH=" + filepath.Join(r.dir, "root/usr/local/bin") + ":" + lab.Binaries(r.t) + ":/usr/bin:" + os.Getenv("PATH")
 	// The Go caches are the machine's, as a user's would be; udpsrv's own is not.
-	args := []string{"env", "-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "XDG_CONFIG_HOME=" + filepath.Join(r.dir, "config"), "GOCACHE=" + goenv(r.t, "GOCACHE"), "bash", script}
+	env := []string{"-C", dir, path, "XDG_CACHE_HOME=" + filepath.Join(r.dir, "cache"), "XDG_CONFIG_HOME=" + filepath.Join(r.dir, "config"), "GOCACHE=" + goenv(r.t, "GOCACHE")}
+	args := append(slices.Clone(env), "bash", script)
 	if _, topic, ok := strings.Cut(b.note, "in the background until "); ok {
-		r.lan.Start(host, false, args[0], args[1:]...) // ends with the test
+		r.lan.Start(host, false, "env", args...) // ends with the test
 		if out, err := r.lan.Command(host, "mosquitto_sub", "-t", strings.TrimSpace(topic), "-C", "1", "-W", "30").CombinedOutput(); err != nil {
 			r.t.Fatalf("block %d: nothing on %s: %v\n%s", n, topic, err, out)
 		}
-		r.sees(args[1:len(args)-2], strings.Split(topic, "/")[2])
+		r.sees(env, strings.Split(topic, "/")[2])
 		return
 	}
-	cmd := r.lan.Command(host, args[0], args[1:]...)
+	cmd := r.lan.Command(host, "env", args...)
 	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()

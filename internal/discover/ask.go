@@ -112,8 +112,8 @@ func (s *sweep) request(w *way) Request {
 	return q
 }
 
-// addressees returns what is shared with the hosts that are to find their tag in a request of the first round: all that are known. Later ones are such as
-// hosts understand that know nothing of tags. A relay's hosts do without, for an order is to be small.
+// addressees returns what is shared with the hosts that are to find their tag in a request of the first round: all that are known.
+// Later ones are such as hosts understand that know nothing of tags. A relay's hosts do without, for an order is to be small.
 func (s *sweep) addressees(w *way, a census.Ask) []Secret {
 	if w.relay != nil || a.Round != 1 {
 		return nil

@@ -7,9 +7,10 @@ import (
 	"errors"
 )
 
-// Host tags stand behind the signature of a request, one for each host that the operator knows: the beginning of a keyed hash of all that is before
-// them, under the secret that the two share. A host that finds its own knows who asks, as the signature would tell it, for a fiftieth of
-// the time. They are followed by their number and by a part of their hash, so that what was damaged on the way is not answered.
+// Host tags stand behind the signature of a request, one for each host that the operator knows: the beginning of a keyed hash of all
+// that is before them, under the secret that the two share. A host that finds its own knows who asks, as the signature would tell it,
+// for a fiftieth of the time. They are followed by their number and by a part of their hash, so that what was damaged on the way is
+// not answered.
 const (
 	hostTagSize  = 8
 	hostTagCheck = 6

@@ -35,7 +35,6 @@ func addressBed(t *testing.T, host, op trust.Key) (b *bed, shared Secret, handle
 // falsified is a request with tags for these hosts of which the signature is nobody's.
 func falsified(t *testing.T, q Request, op trust.Key, hosts ...Secret) []byte {
 	t.Helper()
-	q.HostTags = len(hosts)
 	raw := mustSign(t, q, op, hosts...)
 	raw[len(raw)-hostTagsSize(len(hosts))-1] ^= 1
 	addHostTags(raw, hosts)
@@ -55,7 +54,6 @@ func TestHostTagStandsForTheSignature(t *testing.T) {
 		t.Fatalf("signed request to a host that has not met the operator is %v", o)
 	}
 	for seq := uint32(3); seq < 6; seq++ {
-		b.r.authority.known[op.ID()].key = bytes.Clone(public(op))
 		if o := handle(falsified(t, question4(uint64(seq), seq), op, other, shared, other)); o != answered {
 			t.Errorf("request with the host's tag is %v", o)
 		}

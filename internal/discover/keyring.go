@@ -10,7 +10,8 @@ import (
 )
 
 // Secret is what one operator and one host share: HKDF-Extract, with SHA-256, of X25519 of their keys. Who has it can read what
-// the host says to the operator in sweeps, pretend to be the host there, and put the questions of sweeps to it as the operator, from where the host then believes him to be; nothing else.
+// the host says to the operator in sweeps, pretend to be the host there, and put the questions of sweeps to it as the operator, from
+// where the host then believes him to be; nothing else.
 type Secret [sha256.Size]byte
 
 // share computes the secret of an operator and a host, by whoever has the private key of one of them; other is the other's.

@@ -64,7 +64,7 @@ func newSweep(c SweepConfig, list []iface, found func(Answer)) *sweep {
 	for _, k := range c.Expect {
 		s.known[k.ID] = k.At
 	}
-	if c.Key != nil && hostTagsSize(len(c.Expect)) <= s.filterRoom() {
+	if n := len(c.Expect); c.Key != nil && n <= maxHostTags && hostTagsSize(n) <= s.filterRoom() { // else no request has room for all
 		s.paired = s.opener.paired(c.Expect)
 	}
 	return s

@@ -58,7 +58,8 @@ func TestWireshark(t *testing.T) {
 		"Changed within (ms): 1500", "Hosts named: a001020304050607", "Filter: f1f2", "Hashes of the filter: 7", "Rollcall reply", "Host: a001020304050607", "First seq heard: 1",
 		"Replies sent: 2", "Delay (us): 33", "pizero2", "Body, encrypted: eeee", "Rollcall hello", "Time: Feb  2, 2026 02:40:00.123000000 UTC",
 		"Host's public key: ", "Rollcall relay", "Kind: ticket (1)", "Relay: ::ffff:10.9.1.4", "Network: ::ffff:10.9.0.0", "Prefix length: 16",
-		"Kind: order (3)", "Sweep: 4246", "Host tags: 2", "Host tag: " + hex.EncodeToString(addressed[len(addressed)-hostTagsSize(2):][:hostTagSize]), "Sweep: 4243", "Number: 9", "Sweep: 4245", "Flags: 2", "Datagram is cut off"} {
+		"Kind: order (3)", "Sweep: 4243", "Number: 9", "Sweep: 4245", "Flags: 2", "Datagram is cut off",
+		"Sweep: 4246", "Host tags: 2", "Host tag: " + hex.EncodeToString(addressed[len(addressed)-hostTagsSize(2):][:hostTagSize])} {
 		if !strings.Contains(text, want) {
 			t.Errorf("tshark does not show %q", want)
 		}
