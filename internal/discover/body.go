@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -116,10 +117,8 @@ func (r Request) marshalBody() ([]byte, error) {
 // parseBody reads the body of size bytes that stands in the request b, and checks the padding behind it.
 func (r *Request) parseBody(b []byte, size int) error {
 	end := requestHeader + size
-	for _, c := range b[end : len(b)-r.trailer()] {
-		if c != 0 {
-			return errors.New("request's padding is not zero")
-		}
+	if p := b[end : len(b)-r.trailer()]; len(p) > 0 && (p[0] != 0 || !bytes.Equal(p[1:], p[:len(p)-1])) { // each is like the one before
+		return errors.New("request's padding is not zero")
 	}
 	if err := r.checkHostTags(b); err != nil {
 		return err
