@@ -19,7 +19,7 @@
 //
 // Networks of which most hosts are in another one too, as IPv6 beside IPv4, are asked late: in rounds where nobody of the other is
 // expected, so that hosts do not answer twice. How many hosts are in them alone is reckoned by itself: the strangers that there may
-// always be, and those found there.
+// always be, which are fewer where all known hosts have answered and none is in them alone, and those found there.
 //
 // # When to stop
 //

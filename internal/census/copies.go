@@ -21,6 +21,8 @@ func (s *Sweep) planCopies(r *round) {
 		}
 	case s.c.Late && s.unheardLate(s.done) < Delta/4:
 		r.late = 0 // they have been asked often enough
+	case quiet && s.noneLate() && b < 0.2:
+		r.late = 1 // the other requests of such rounds take longer than these need; with more loss it is the other way round
 	case b < 0.05:
 		r.late = 2
 	case quiet && b > 0.15:

@@ -41,10 +41,11 @@ type Sweep struct {
 		turns int           // so far
 		next  time.Duration // when they are asked again
 	}
-	fresh     int // heard and not known
-	left      int // Singles that have not answered
-	resolved  int // that had to resolve our address
-	lateOnes  int // that can only be asked late, and are not known
+	fresh     int  // heard and not known
+	left      int  // Singles that have not answered
+	resolved  int  // that had to resolve our address
+	lateOnes  int  // that can only be asked late, and are not known
+	lateHeard bool // one that can only be asked late was heard, known or not
 	requests  tally
 	replies   tally
 	rtt       times
@@ -179,6 +180,7 @@ func (s *Sweep) Hear(h Heard, now time.Duration) bool {
 		c.known = s.missing[h.ID]
 		s.count(h.ID, now)
 	}
+	s.lateHeard = s.lateHeard || h.Late
 	if h.Late && !c.known {
 		s.lateOnes++
 	}
@@ -234,6 +236,9 @@ func (s *Sweep) end(why string) {
 // sweep of fifty.
 const strangers = 0.02
 
+// fewLate is how many of them can only be asked late, where hosts are known of whom none can: one comes in one sweep of 250.
+const fewLate = 0.004
+
 // unheard returns the expected number of hosts, other than those known, that are there and were not heard.
 func (s *Sweep) unheard() float64 { return s.unheardAfter(s.done) }
 
@@ -259,8 +264,15 @@ func (s *Sweep) unheardEarly(rounds []asked) float64 {
 
 // unheardLate returns the same of those who are asked late.
 func (s *Sweep) unheardLate(rounds []asked) float64 {
-	return s.unheardOf(float64(s.lateOnes)+strangers, late(rounds))
+	hosts := strangers
+	if s.noneLate() {
+		hosts = fewLate
+	}
+	return s.unheardOf(float64(s.lateOnes)+hosts, late(rounds))
 }
+
+// noneLate reports whether all who are known have answered, and nobody of those can only be asked late.
+func (s *Sweep) noneLate() bool { return s.allKnown() && !s.lateHeard }
 
 // unheardOf returns how many are unheard who were asked so, where so many were heard, or are likely to be there.
 func (s *Sweep) unheardOf(hosts float64, rounds []asked) float64 {
