@@ -57,8 +57,6 @@ func (p *laptop) bootAll(t testing.TB, n int, file string) {
 	}
 }
 
-func nothing() {}
-
 // settle waits until the hosts have told the programs of the original form of the last sweep, which they do within 0.8 s, so that a sweep
 // is not measured beside that: as between the sweeps of somebody who looks at what they say.
 func settle() { <-time.After(time.Second) }
