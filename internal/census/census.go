@@ -14,8 +14,9 @@
 // in up to three; where nobody is expected any longer there are eight of either, which hosts look at in one go and nobody answers, so
 // that few rounds are enough to outlast a burst of losses. Where nothing has changed since the round before, and hardly anybody can be
 // hidden, the salt stays, by which hosts know that it is the same question. Copies that have become needless are not sent. Once all
-// who are known have answered, the next round follows at once, and there are half as many copies: a stranger in one of fifty sweeps is
-// a matter of time rather than of copies. Replies are spread over a window, as fast as the socket can take them and no faster.
+// who are known have answered, the next round follows at once, and there are half as many copies, and half of those where nothing was lost:
+// a stranger in one of fifty sweeps is a matter of time rather than of copies. Replies are spread over a window, as fast as the socket can
+// take them and no faster.
 //
 // Networks of which most hosts are in another one too, as IPv6 beside IPv4, are asked late: in rounds where nobody of the other is
 // expected, so that hosts do not answer twice. How many hosts are in them alone is reckoned by itself: the strangers that there may

@@ -21,7 +21,7 @@ func (s *Sweep) planCopies(r *round) {
 		}
 	case s.c.Late && s.unheardLate(s.done) < Delta/4:
 		r.late = 0 // they have been asked often enough
-	case quiet && s.noneLate() && b < 0.2:
+	case quiet && s.noneLate() && b < smallLoss:
 		r.late = 1 // the other requests of such rounds take longer than these need; with more loss it is the other way round
 	case b < 0.05:
 		r.late = 2
@@ -39,10 +39,19 @@ func (s *Sweep) planCopies(r *round) {
 			r.replies = blindCopies
 		}
 	case quiet && pressed && s.allKnown():
-		r.requests, r.replies = max(knownCopies, LeastAsks-int(s.seq)), quietCopies
+		r.requests, r.replies = max(s.knownCopies(), LeastAsks-int(s.seq)), quietCopies
 	case quiet && pressed:
 		r.requests, r.replies = quietCopies, quietCopies
 	}
+}
+
+// knownCopies returns how often a round asks when all who are known have answered: less often where so many did that hardly anything gets
+// lost, and nothing was. Who is not known is seldom alone.
+func (s *Sweep) knownCopies() int {
+	if s.fresh == 0 && s.requests.lost+s.replies.lost == 0 && s.requests.bound() < smallLoss {
+		return fewCopies
+	}
+	return knownCopies
 }
 
 // stragglers reports whether the round is for a few of many.

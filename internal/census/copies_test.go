@@ -118,6 +118,45 @@ func TestKnownAtOnce(t *testing.T) {
 	}
 }
 
+// TestKnownFewCopies has ten known hosts answer the first request: the rounds after the third ask twice, and oftener where something was lost,
+// somebody was not known, or so few answered that they say little of losses.
+func TestKnownFewCopies(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		hosts int    // of those known, that answer the first request
+		also  *Heard // answers the second
+		want  int
+	}{
+		{"nothing lost", 10, nil, fewCopies},
+		{"few", 3, nil, knownCopies},
+		{"a request lost", 10, &Heard{ID: idOf(10), Seq: 2, First: 2, Tx: 1}, knownCopies},
+		{"a reply lost", 10, &Heard{ID: idOf(10), Seq: 2, First: 1, Tx: 2}, knownCopies},
+		{"one not known", 10, &Heard{ID: idOf(99), Seq: 2, First: 1, Tx: 1}, knownCopies},
+	} {
+		all := tt.hosts
+		if tt.also != nil && tt.also.ID == idOf(all) {
+			all++
+		}
+		s := known(all, smallNetwork)
+		s.c.Late = true
+		asks, _ := asksOf(s, tt.hosts, func(a Ask, now time.Duration) {
+			if a.Seq == 2 && tt.also != nil {
+				s.Hear(*tt.also, now)
+			}
+		})
+		copies, _, last := rounds(asks)
+		for round := uint16(4); round < last; round++ { // the last one may be cut short
+			if copies[round] != tt.want {
+				t.Errorf("%s: %d copies of round %d, want %d", tt.name, copies[round], round, tt.want)
+			}
+		}
+		if last < 5 || !s.Result().Complete {
+			t.Errorf("%s: %d rounds, %+v", tt.name, last, s.Result())
+		}
+	}
+}
+
 // TestProbesOfEach has many known hosts be gone: each is asked by unicast as often as one would be, whatever of the round is spared.
 func TestProbesOfEach(t *testing.T) {
 	t.Parallel()

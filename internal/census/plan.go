@@ -69,6 +69,8 @@ const (
 	smallNetwork    = 254                    // hosts, as many as a /24 holds
 	quietCopies     = MaxCopies              // of a request that hardly anybody is expected to answer, and of the reply
 	knownCopies     = 4                      // of such a request where all who are known have answered: what is lacking then is time rather than copies
+	fewCopies       = 2                      // and so it is all the more where nothing was lost
+	smallLoss       = 0.2                    // bound of the losses of which that is so: that of ten hosts that were all heard at once
 	holdMost        = 100 * time.Millisecond // that the second copy of the first round waits for replies which are not read yet
 	blindCopies     = 4                      // of the reply, where everyone was asked once and nothing is known of losses; of the request, if somebody answers
 	crowd           = 8                      // so many answers show how fast they come
